@@ -1,0 +1,278 @@
+//! The checked configuration: every value here has passed its checks.
+//!
+//! Raw text becomes these types once, in `parse`; nothing downstream checks again.
+//! Units are in the types or in the docs. Defaults are the named constants beside each type.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub mod secret;
+
+pub use secret::{Secret, SecretSource};
+
+/// Everything `spoolway run` needs.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[spool]`
+    pub spool: SpoolConfig,
+    /// `[[input]]`, at least one.
+    pub inputs: Vec<InputConfig>,
+    /// `[kafka]`
+    pub kafka: KafkaConfig,
+    /// `[[route]]`, at least one.
+    pub routes: Vec<RouteConfig>,
+    /// `[control]`
+    pub control: ControlConfig,
+    /// `[log]`
+    pub log: LogConfig,
+    /// `stop_timeout`: deadline of an ordered stop. Default 10 s.
+    pub stop_timeout: Duration,
+}
+
+/// `[spool]`: the queue on disk.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SpoolConfig {
+    /// Directory of the spool; made when missing, mode 0700.
+    pub dir: PathBuf,
+    /// Most bytes the directory may take, dead letters included. Default 10 GiB.
+    pub max_bytes: u64,
+    /// Intake pauses when the file system has fewer bytes free than this. Default 256 MiB.
+    pub min_free: u64,
+    /// Largest event in bytes. Default 1 MiB, at most 16 MiB.
+    pub max_event_bytes: u32,
+    /// What a writer meets when the spool is full. Default block.
+    pub when_full: WhenFull,
+    /// Shortest time between two commits; 0 = as fast as the disk allows. Default 0.
+    pub commit_interval: Duration,
+    /// Codec of blocks on disk. Default lz4.
+    pub compression: SpoolCodec,
+    /// A generation is rotated when its file has this many bytes. Default 128 MiB.
+    pub generation_bytes: u64,
+    /// Most bytes accepted from inputs but not yet committed. Default 8 MiB.
+    pub intake_memory: u32,
+    /// Cache given to each open sled database, bytes. Default 8 MiB.
+    pub cache_bytes: u64,
+    /// Most bytes of the dead-letter store. Default 256 MiB.
+    pub dead_letter_max_bytes: u64,
+}
+
+/// What happens to a writer when the spool is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Stop reading; the writer waits.
+    Block,
+    /// Refuse each event by name.
+    Reject,
+}
+
+/// Codec of blocks on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpoolCodec {
+    /// LZ4 block format.
+    Lz4,
+    /// As it is.
+    None,
+    /// Zstandard, level 1.
+    Zstd,
+}
+
+/// One `[[input]]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InputConfig {
+    /// Unique name, recorded with every event.
+    pub name: Arc<str>,
+    /// What it reads.
+    pub kind: InputKind,
+}
+
+/// The kinds of input.
+#[derive(Debug, Clone, PartialEq)]
+pub enum InputKind {
+    /// `type = "unix"`
+    Unix(UnixConfig),
+}
+
+/// `type = "unix"`: a Unix stream socket that takes newline-delimited events.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnixConfig {
+    /// Path of the socket.
+    pub path: PathBuf,
+    /// Permission bits of the socket file. Default 0o660.
+    pub mode: u32,
+    /// Group of the socket file, by name or number. Default: the daemon's own.
+    pub group: Option<String>,
+    /// What a writer is told. Default none.
+    pub ack: AckMode,
+    /// Most connections of this input at once. Default 512.
+    pub max_connections: u32,
+    /// Whether an unterminated last line at close is an event. Default true.
+    pub accept_unterminated: bool,
+    /// A connection without a byte for this long is closed; zero = never. Default zero.
+    pub idle_timeout: Duration,
+}
+
+/// What a socket writer is told about its lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AckMode {
+    /// `{"ack":N}` once Kafka has the first N lines.
+    Broker,
+    /// `{"ack":N}` once the first N lines are on disk.
+    Durable,
+    /// Nothing.
+    None,
+}
+
+/// `host:port` of a broker.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HostPort {
+    /// Name, IPv4 or IPv6 address without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// `[kafka]`: official property names.
+#[derive(Debug, Clone)]
+pub struct KafkaConfig {
+    /// `bootstrap.servers`
+    pub bootstrap: Vec<HostPort>,
+    /// `client.id`. Default `spoolway`.
+    pub client_id: Arc<str>,
+    /// TLS of `security.protocol`; `None` = plain TCP.
+    pub tls: Option<TlsConfig>,
+    /// SASL of `security.protocol`.
+    pub sasl: Option<SaslConfig>,
+    /// `batch.size`: a batch closes at this many uncompressed bytes. Default 512 KiB.
+    pub batch_size: u32,
+    /// `batch.events`: a batch closes at this many events. Default 10,000.
+    pub batch_events: u32,
+    /// `linger.ms`: longest wait of a batch's first event. Default 5 ms.
+    pub linger: Duration,
+    /// `compression.type` and its level. Default lz4.
+    pub compression: Compression,
+    /// `max.in.flight.requests.per.connection`, here per partition: 1 to 5. Default 5.
+    pub max_in_flight: u8,
+    /// `max.request.size` in bytes. Default 1 MiB.
+    pub max_request_size: u32,
+    /// `buffer.memory`: bytes of batches built and not yet acknowledged. Default 16 MiB.
+    pub buffer_memory: u32,
+    /// `request.timeout.ms`. Default 15 s.
+    pub request_timeout: Duration,
+    /// `socket.connection.setup.timeout.ms`: TCP, TLS and SASL together. Default 10 s.
+    pub connect_timeout: Duration,
+    /// `retry.backoff.ms`. Default 100 ms.
+    pub retry_backoff: Duration,
+    /// `retry.backoff.max.ms`. Default 5 s.
+    pub retry_backoff_max: Duration,
+    /// `reconnect.backoff.ms`. Default 100 ms.
+    pub reconnect_backoff: Duration,
+    /// `reconnect.backoff.max.ms`. Default 10 s.
+    pub reconnect_backoff_max: Duration,
+    /// `metadata.max.age.ms`. Default 5 min.
+    pub metadata_max_age: Duration,
+    /// `send.buffer.bytes`; `None` leaves the kernel's choice.
+    pub send_buffer: Option<u32>,
+    /// `receive.buffer.bytes`; `None` leaves the kernel's choice.
+    pub receive_buffer: Option<u32>,
+    /// How long an unknown or forbidden topic is retried before its events go to the
+    /// dead letters. Default 24 h; `None` = for ever.
+    pub topic_patience: Option<Duration>,
+}
+
+/// TLS towards the brokers.
+#[derive(Debug, Clone)]
+pub struct TlsConfig {
+    /// `ssl.ca.location`: PEM file that replaces the system's roots.
+    pub ca_file: Option<PathBuf>,
+    /// Client certificate chain and key, PEM files.
+    pub identity: Option<TlsIdentity>,
+    /// `ssl.endpoint.identification.algorithm`: false only when set to the empty string.
+    pub verify_hostname: bool,
+}
+
+/// A client certificate.
+#[derive(Debug, Clone)]
+pub struct TlsIdentity {
+    /// `ssl.certificate.location`: PEM chain, leaf first.
+    pub certificate_file: PathBuf,
+    /// `ssl.key.location`: PEM private key, unencrypted.
+    pub key_file: PathBuf,
+}
+
+/// SASL towards the brokers.
+#[derive(Debug, Clone)]
+pub struct SaslConfig {
+    /// `sasl.mechanism`
+    pub mechanism: SaslMechanism,
+    /// `sasl.username`
+    pub username: String,
+    /// `sasl.password`; read again at every login.
+    pub password: SecretSource,
+}
+
+/// The SASL mechanisms spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SaslMechanism {
+    /// RFC 4616
+    Plain,
+    /// RFC 7677
+    ScramSha256,
+    /// RFC 5802 with SHA-512
+    ScramSha512,
+}
+
+/// Codec of Kafka record batches, with its level where it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// gzip, level 1 to 9.
+    Gzip(u32),
+    /// LZ4 frame.
+    Lz4,
+    /// As it is.
+    None,
+    /// Snappy in xerial framing, as the Java client writes it.
+    Snappy,
+    /// Zstandard, level 1 to 22.
+    Zstd(i32),
+}
+
+/// One `[[route]]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RouteConfig {
+    /// Name in status and logs. Default: the topic.
+    pub name: Arc<str>,
+    /// Topic name, checked against Kafka's naming rules.
+    pub topic: Arc<str>,
+    /// JSON field whose value is the record key, as dotted path; `None` = no key.
+    pub key_field: Option<String>,
+    /// Whether each record carries its stable id as a header. Default true.
+    pub id_header: bool,
+}
+
+/// `[control]`: the socket that `status` and `dead-letter` talk to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ControlConfig {
+    /// Path of the socket. Default `control.sock` in the spool directory.
+    pub path: PathBuf,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogConfig {
+    /// Filter as `tracing` understands it, e.g. `info` or `spoolway::kafka=debug`.
+    pub filter: String,
+    /// How a line looks.
+    pub format: LogFormat,
+    /// A repeated message is written at most once in this time. Default 10 s.
+    pub repeat_interval: Duration,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}

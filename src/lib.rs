@@ -1,0 +1,19 @@
+//! Spoolway gets every event off an edge host and into Apache Kafka.
+//!
+//! The tree is the architecture. Data flows one way and imports follow it:
+//!
+//! - [`event`]: what an input hands in, and where it came from.
+//! - [`proof`]: sequence numbers and the tokens that carry the promise.
+//! - [`config`]: the configuration, parsed once into checked types.
+//! - [`input`]: Unix sockets; frames lines, answers writers.
+//! - [`spool`]: the durable queue on disk; the only home of `sled`.
+//! - [`drain`]: reads the spool, routes, builds batches, settles outcomes.
+//! - [`kafka`]: the producer; the only home of `rskafka`.
+//! - [`daemon`]: wires the four owners together, starts and stops them.
+//! - [`cli`]: the commands of the `spoolway` binary.
+//!
+//! `tests/it/tidy.rs` reads the imports and fails when an arrow points back.
+
+pub mod config;
+pub mod event;
+pub mod proof;

@@ -38,7 +38,10 @@ impl SeqRanges {
             last.count += 1;
             return;
         }
-        self.0.push(SeqRange { first: seq, count: 1 });
+        self.0.push(SeqRange {
+            first: seq,
+            count: 1,
+        });
     }
 
     /// The ranges in order.

@@ -1,1 +1,4 @@
 //! Support for tests.
+
+pub mod kafka;
+pub mod wire;

@@ -1,0 +1,111 @@
+#!/bin/sh
+# Gets what the tests, the demo and the benches need on Debian 12: system packages and the
+# Apache Kafka jars. Does not build Spoolway and does not start a broker.
+#
+# usage: scripts/setup.sh [--bench] [--check]
+#   --bench   also kcat, the peer that the benches compare with
+#   --check   install and fetch nothing; list what is missing and exit 1 if anything is
+#
+# SPOOLWAY_TEST_CACHE names the folder that keeps the jars; default
+# ${XDG_CACHE_HOME:-$HOME/.cache}/spoolway. Nothing there is ever fetched twice.
+set -eu
+
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+cache=${SPOOLWAY_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/spoolway}
+# broker:tools. Kafka 4.4.0 was released without a tools artifact.
+kafka_versions='4.4.0:4.3.1 4.3.1:4.3.1 3.9.2:3.9.2'
+least_java=17
+bench=no
+check=no
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+java_is_enough() {
+    has java || return 1
+    major=$(java -version 2>&1 | sed -n 's/^[a-z]* version "\([0-9]*\).*/\1/p' | head -n 1)
+    [ "${major:-0}" -ge "$least_java" ]
+}
+
+missing_packages() {
+    java_is_enough || printf '%s ' default-jre-headless
+    has mvn || printf '%s ' maven
+    has openssl || printf '%s ' openssl
+    has ip || printf '%s ' iproute2
+    has mkfs.ext4 || [ -x /sbin/mkfs.ext4 ] || printf '%s ' e2fsprogs
+    has cc || printf '%s ' gcc libc6-dev
+    [ "$bench" = no ] || has kcat || printf '%s ' kcat
+}
+
+# Prints the command prefix that gives root, or nothing when there is none without a password.
+root_prefix() {
+    if [ "$(id -u)" -eq 0 ]; then
+        printf 'env'
+    elif has sudo && sudo -n true 2>/dev/null; then
+        printf 'sudo -n env'
+    fi
+}
+
+install_packages() {
+    packages=$(missing_packages)
+    [ -n "$packages" ] || return 0
+    root=$(root_prefix)
+    if [ "$check" = yes ] || [ -z "$root" ] || ! has apt-get; then
+        say "missing packages; install them as root and run this again:"
+        say "    apt-get install --no-install-recommends $packages"
+        return 1
+    fi
+    say "installing $packages"
+    # shellcheck disable=SC2086  # both are lists of words
+    $root apt-get update -qq
+    # shellcheck disable=SC2086
+    $root DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $packages
+    java_is_enough || {
+        say "java is older than $least_java: put a newer one first on PATH"
+        return 1
+    }
+}
+
+# fetch_kafka BROKER TOOLS: a folder is complete or absent, because it gets its name last.
+fetch_kafka() {
+    home=$cache/kafka-$1
+    [ ! -d "$home" ] || return 0
+    if [ "$check" = yes ]; then
+        say "missing: Apache Kafka $1 in $home"
+        return 1
+    fi
+    say "fetching Apache Kafka $1 into $home"
+    mkdir -p "$cache"
+    partial=$(mktemp -d "$cache/.kafka-$1.XXXXXX")
+    trap 'rm -rf -- "$partial"' EXIT
+    mvn -q -B -f "$here/kafka/pom.xml" "-Dbroker.version=$1" "-Dtools.version=$2" \
+        dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$partial/libs" >&2
+    [ -f "$partial/libs/kafka_2.13-$1.jar" ] || {
+        say "maven ended well but brought no kafka_2.13-$1.jar"
+        return 1
+    }
+    chmod 755 "$partial"
+    # Another run may have been faster: then its folder stays and this one goes.
+    mv -T -- "$partial" "$home" 2>/dev/null || [ -d "$home" ]
+    rm -rf -- "$partial"
+    trap - EXIT
+}
+
+while [ $# -gt 0 ]; do
+    case $1 in
+        --bench) bench=yes ;;
+        --check) check=yes ;;
+        *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    esac
+    shift
+done
+
+failed=no
+install_packages || failed=yes
+if [ "$check" = yes ] || [ "$failed" = no ]; then
+    for pair in $kafka_versions; do
+        fetch_kafka "${pair%%:*}" "${pair##*:}" || { failed=yes; [ "$check" = yes ] || break; }
+    done
+fi
+[ "$failed" = no ] || exit 1
+say "ready: Kafka ${kafka_versions} (broker:tools) in $cache"

@@ -1,0 +1,131 @@
+//! One JVM as a child: an own process group, signals, and the certainty that it goes when the
+//! test process goes. Knows nothing of Kafka.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::wait::wait_for;
+
+/// Time to end well before it is killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Bytes of the log's end that an error shows.
+const LOG_TAIL: u64 = 3000;
+
+/// Reads until the test process closes its end of the pipe, by whatever death, then kills the
+/// process group $1 and removes the folder $2. A parent-death signal would not do: it comes
+/// when the starting thread ends, and tests are threads.
+const WATCHER: &str = r#"read -r _; kill -KILL -- "-$1"; rm -rf -- "$2" || rm -rf -- "$2""#;
+
+/// A running JVM and its watcher.
+#[derive(Debug)]
+pub(super) struct Process {
+    child: Child,
+    watcher: Child,
+    group: Pid,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `command` with its output appended to `log`. If the test process dies first,
+    /// the child is killed and `folder` removed.
+    pub(super) fn start(mut command: Command, log: &Path, folder: &Path) -> Result<Self> {
+        let output = OpenOptions::new().create(true).append(true).open(log)?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("starting {command:?}"))?;
+        let watcher = Command::new("sh")
+            .args(["-c", WATCHER, "broker-watcher"])
+            .arg(child.id().to_string())
+            .arg(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .context("starting the watcher")?;
+        let group = Pid::from_child(&child);
+        Ok(Self {
+            child,
+            watcher,
+            group,
+            log: log.to_owned(),
+        })
+    }
+
+    /// Process id of the JVM.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(super) fn is_running(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
+    pub(super) fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process_group(self.group, signal).with_context(|| format!("sending {signal:?}"))
+    }
+
+    /// SIGKILL, and waits for the end.
+    pub(super) fn kill(mut self) -> Result<()> {
+        self.end()
+    }
+
+    /// SIGTERM, and SIGKILL when that is not enough. Continues a stopped process first.
+    pub(super) fn stop(mut self) -> Result<()> {
+        if self.is_running()? {
+            self.signal(Signal::TERM)?;
+            self.signal(Signal::CONT)?;
+            let ended = wait_for(STOP_TIMEOUT, "the broker to stop", || {
+                Ok(self.child.try_wait()?.is_some())
+            });
+            self.end()?;
+            return ended;
+        }
+        self.end()
+    }
+
+    /// The end of what it wrote.
+    pub(super) fn log_tail(&self) -> String {
+        let read = || -> std::io::Result<String> {
+            let mut file = File::open(&self.log)?;
+            let length = file.metadata()?.len();
+            file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL)))?;
+            let mut tail = Vec::new();
+            file.read_to_end(&mut tail)?;
+            Ok(String::from_utf8_lossy(&tail).into_owned())
+        };
+        read().unwrap_or_else(|error| format!("{}: {error}", self.log.display()))
+    }
+
+    /// Kills what still runs. The watcher goes first: from then on the group's number may
+    /// come to name something else.
+    fn end(&mut self) -> Result<()> {
+        self.watcher.kill()?;
+        self.watcher.wait()?;
+        if self.is_running()? {
+            self.signal(Signal::KILL)?;
+        }
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            eprintln!("cannot end process {}: {error:#}", self.id());
+        }
+    }
+}

@@ -1,15 +1,28 @@
 //! The checked configuration: every value here has passed its checks.
 //!
 //! Raw text becomes these types once, in `parse`; nothing downstream checks again.
-//! Units are in the types or in the docs. Defaults are the named constants beside each type.
+//! Units are in the types or in the docs. Defaults are all in `defaults`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod defaults;
+mod load;
+mod parse;
+mod quantity;
+mod reload;
+mod report;
 pub mod secret;
+mod section;
+mod units;
 
-pub use secret::{Secret, SecretSource};
+pub use load::{FirstLook, from_file, from_flags, from_text};
+pub use parse::{Context, Loaded, SOCKET_PATH_MAX, topic_fault};
+pub use reload::{Change, changes};
+pub use report::{Diagnostic, Report, Severity};
+pub use secret::{Secret, SecretError, SecretSource};
+pub use units::{format_duration, format_size, parse_duration, parse_size};
 
 /// Everything `spoolway run` needs.
 #[derive(Debug, Clone)]
@@ -133,7 +146,7 @@ pub struct HostPort {
 }
 
 /// `[kafka]`: official property names.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct KafkaConfig {
     /// `bootstrap.servers`
     pub bootstrap: Vec<HostPort>,
@@ -181,7 +194,7 @@ pub struct KafkaConfig {
 }
 
 /// TLS towards the brokers.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TlsConfig {
     /// `ssl.ca.location`: PEM file that replaces the system's roots.
     pub ca_file: Option<PathBuf>,
@@ -192,7 +205,7 @@ pub struct TlsConfig {
 }
 
 /// A client certificate.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TlsIdentity {
     /// `ssl.certificate.location`: PEM chain, leaf first.
     pub certificate_file: PathBuf,
@@ -201,7 +214,7 @@ pub struct TlsIdentity {
 }
 
 /// SASL towards the brokers.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SaslConfig {
     /// `sasl.mechanism`
     pub mechanism: SaslMechanism,

@@ -1,0 +1,121 @@
+//! Every default in one place: what a configuration means where it says nothing.
+//!
+//! `packaging/spoolway.toml` and docs/configuration.md show the same values; a test parses
+//! the sample and compares.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::*;
+
+/// Name under which a broker knows us.
+const CLIENT_ID: &str = "spoolway";
+
+/// Deadline of an ordered stop.
+pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Largest share of `spool.max_bytes` that a default of another size may take: one in this.
+/// Keeps a small spool usable without setting three more keys.
+const SHARE_OF_SPOOL: u64 = 4;
+
+impl SpoolConfig {
+    /// A spool in `dir` with every default.
+    pub fn new(dir: PathBuf) -> Self {
+        Self {
+            dir,
+            max_bytes: 10 << 30,
+            min_free: 256 << 20,
+            max_event_bytes: 1 << 20,
+            when_full: WhenFull::Block,
+            commit_interval: Duration::ZERO,
+            compression: SpoolCodec::Lz4,
+            generation_bytes: 128 << 20,
+            intake_memory: 8 << 20,
+            cache_bytes: 8 << 20,
+            dead_letter_max_bytes: 256 << 20,
+        }
+    }
+
+    /// Sets `max_bytes`, and lowers the defaults that must be smaller than it.
+    pub fn limit(&mut self, max_bytes: u64) {
+        self.max_bytes = max_bytes;
+        let share = max_bytes / SHARE_OF_SPOOL;
+        self.generation_bytes = self.generation_bytes.min(share);
+        self.dead_letter_max_bytes = self.dead_letter_max_bytes.min(share);
+    }
+}
+
+impl UnixConfig {
+    /// A socket at `path` with every default.
+    pub fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            mode: 0o660,
+            group: None,
+            ack: AckMode::None,
+            max_connections: 512,
+            accept_unterminated: true,
+            idle_timeout: Duration::ZERO,
+        }
+    }
+}
+
+impl KafkaConfig {
+    /// A plain-text client of these brokers with every default.
+    pub fn new(bootstrap: Vec<HostPort>) -> Self {
+        Self {
+            bootstrap,
+            client_id: CLIENT_ID.into(),
+            tls: None,
+            sasl: None,
+            batch_size: 512 << 10,
+            batch_events: 10_000,
+            linger: Duration::from_millis(5),
+            compression: Compression::Lz4,
+            max_in_flight: 5,
+            max_request_size: 1 << 20,
+            buffer_memory: 16 << 20,
+            request_timeout: Duration::from_secs(15),
+            connect_timeout: Duration::from_secs(10),
+            retry_backoff: Duration::from_millis(100),
+            retry_backoff_max: Duration::from_secs(5),
+            reconnect_backoff: Duration::from_millis(100),
+            reconnect_backoff_max: Duration::from_secs(10),
+            metadata_max_age: Duration::from_secs(5 * 60),
+            send_buffer: None,
+            receive_buffer: None,
+            topic_patience: Some(Duration::from_secs(24 * 60 * 60)),
+        }
+    }
+}
+
+impl RouteConfig {
+    /// Everything to `topic`, without a key.
+    pub fn new(topic: &str) -> Self {
+        Self {
+            name: topic.into(),
+            topic: topic.into(),
+            key_field: None,
+            id_header: true,
+        }
+    }
+}
+
+impl ControlConfig {
+    /// The control socket inside the spool directory.
+    pub fn in_spool(dir: &Path) -> Self {
+        Self {
+            path: dir.join("control.sock"),
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            filter: "info".to_owned(),
+            format: LogFormat::Text,
+            repeat_interval: Duration::from_secs(10),
+        }
+    }
+}

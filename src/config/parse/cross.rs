@@ -1,0 +1,181 @@
+//! What two keys say about each other: contradictions are errors, surprises are warnings.
+
+use std::ops::Range;
+
+use toml::de::DeValue;
+
+use super::Tables;
+use super::input::socket_path_fault;
+use crate::config::report::Sink;
+use crate::config::section::Entry;
+use crate::config::units::format_size;
+use crate::config::{AckMode, Config, InputKind};
+
+/// Checks a configuration whose single keys are right.
+pub(super) fn check(config: &Config, tables: &Tables<'_>, sink: &mut Sink) {
+    check_sizes(config, tables, sink);
+    check_spool(config, tables, sink);
+    check_times(config, tables, sink);
+    check_sockets(config, tables, sink);
+}
+
+/// Where `path` stands within a table, or else the table, or else the beginning.
+fn place(table: Option<&Entry<'_>>, path: &[&str]) -> Range<usize> {
+    let Some(table) = table else { return 0..0 };
+    let mut span = table.key.clone();
+    let mut value = table.value.get_ref();
+    for (depth, part) in path.iter().enumerate() {
+        let DeValue::Table(inner) = value else { break };
+        let quoted = path.get(depth..).unwrap_or_default().join(".");
+        let found = inner.iter().find(|(key, _)| {
+            key.get_ref().as_ref() == *part || key.get_ref().as_ref() == quoted.as_str()
+        });
+        let Some((key, inner)) = found else { break };
+        span = key.span();
+        value = inner.get_ref();
+    }
+    span
+}
+
+fn check_sizes(config: &Config, tables: &Tables<'_>, sink: &mut Sink) {
+    let kafka = &config.kafka;
+    let (batch, request) = (kafka.batch_size, kafka.max_request_size);
+    if batch > request {
+        let message = format!(
+            "[kafka] batch.size: {} is more than max.request.size, {}",
+            format_size(batch.into()),
+            format_size(request.into())
+        );
+        let help = Some("a batch travels in one request; lower it or raise the other".to_owned());
+        sink.error(
+            place(tables.kafka.as_ref(), &["batch", "size"]),
+            message,
+            help,
+        );
+    }
+    if request > kafka.buffer_memory {
+        let message = format!(
+            "[kafka] buffer.memory: {} holds not even one request of max.request.size, {}",
+            format_size(kafka.buffer_memory.into()),
+            format_size(request.into())
+        );
+        sink.error(
+            place(tables.kafka.as_ref(), &["buffer", "memory"]),
+            message,
+            None,
+        );
+    }
+    let event = config.spool.max_event_bytes;
+    if event > request {
+        let message = format!(
+            "[spool] max_event_bytes: events of more than max.request.size, {}, are accepted \
+             and then go to the dead letters",
+            format_size(request.into())
+        );
+        let help = Some("raise max.request.size, here and on the broker, or lower it".to_owned());
+        sink.warning(
+            place(tables.spool.as_ref(), &["max_event_bytes"]),
+            message,
+            help,
+        );
+    }
+}
+
+fn check_spool(config: &Config, tables: &Tables<'_>, sink: &mut Sink) {
+    let spool = &config.spool;
+    let table = tables.spool.as_ref();
+    if spool.intake_memory < spool.max_event_bytes {
+        let message = format!(
+            "[spool] intake_memory: {} holds not even one event of max_event_bytes, {}",
+            format_size(spool.intake_memory.into()),
+            format_size(spool.max_event_bytes.into())
+        );
+        sink.error(place(table, &["intake_memory"]), message, None);
+    }
+    let parts = [
+        ("generation_bytes", spool.generation_bytes),
+        ("dead_letter_max_bytes", spool.dead_letter_max_bytes),
+    ];
+    for (key, bytes) in parts
+        .into_iter()
+        .filter(|(_, bytes)| *bytes > spool.max_bytes)
+    {
+        let message = format!(
+            "[spool] {key}: {} is more than the whole spool may take, {}",
+            format_size(bytes),
+            format_size(spool.max_bytes)
+        );
+        sink.error(
+            place(table, &[key]),
+            message,
+            Some("raise max_bytes or lower it".to_owned()),
+        );
+    }
+}
+
+fn check_times(config: &Config, tables: &Tables<'_>, sink: &mut Sink) {
+    let kafka = &config.kafka;
+    let pairs = [
+        ("retry", kafka.retry_backoff, kafka.retry_backoff_max),
+        (
+            "reconnect",
+            kafka.reconnect_backoff,
+            kafka.reconnect_backoff_max,
+        ),
+    ];
+    for (name, first, most) in pairs.into_iter().filter(|(_, first, most)| first > most) {
+        let message = format!(
+            "[kafka] {name}.backoff.ms: {first:?} is more than {name}.backoff.max.ms, {most:?}"
+        );
+        sink.error(
+            place(tables.kafka.as_ref(), &[name, "backoff", "ms"]),
+            message,
+            None,
+        );
+    }
+    if kafka.linger >= config.stop_timeout {
+        let message = format!(
+            "[kafka] linger.ms: {:?} is not less than stop_timeout, {:?}, so a stop leaves \
+             events for the next start",
+            kafka.linger, config.stop_timeout
+        );
+        sink.warning(
+            place(tables.kafka.as_ref(), &["linger", "ms"]),
+            message,
+            None,
+        );
+    }
+}
+
+fn check_sockets(config: &Config, tables: &Tables<'_>, sink: &mut Sink) {
+    let control = &config.control.path;
+    let span = place(tables.control.as_ref(), &["path"]);
+    if let Some(what) = socket_path_fault(control) {
+        let message = format!("[control] path: {what}");
+        let help = Some("set a shorter one, e.g. /run/spoolway/control.sock".to_owned());
+        sink.error(span.clone(), message, help);
+    }
+    for input in &config.inputs {
+        let InputKind::Unix(unix) = &input.kind;
+        if &unix.path == control {
+            let message = format!(
+                "[control] path: {} is the path of input {:?} already",
+                control.display(),
+                input.name
+            );
+            sink.error(span.clone(), message, None);
+        }
+        let waits = unix.ack == AckMode::Durable && !config.spool.commit_interval.is_zero();
+        if waits && config.spool.commit_interval >= std::time::Duration::from_secs(5) {
+            let message = format!(
+                "[spool] commit_interval: each writer of input {:?} waits up to {:?} for its ack",
+                input.name, config.spool.commit_interval
+            );
+            sink.warning(
+                place(tables.spool.as_ref(), &["commit_interval"]),
+                message,
+                None,
+            );
+        }
+    }
+}

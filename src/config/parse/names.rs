@@ -1,0 +1,221 @@
+//! Kafka's other producer properties: real names that Spoolway refuses, each with its
+//! reason, and the values that are accepted because they say what Spoolway does anyway.
+//!
+//! Names: Apache Kafka 4.x, "Producer Configs", and librdkafka's CONFIGURATION.md.
+
+/// A property that may be written as long as it asks for what happens anyway.
+pub(super) struct Fixed {
+    pub(super) name: &'static str,
+    /// Accepted values, lower case.
+    pub(super) accepted: &'static [&'static str],
+    /// Why no other value is.
+    pub(super) reason: &'static str,
+}
+
+pub(super) const FIXED: [Fixed; 11] = [
+    Fixed {
+        name: "acks",
+        accepted: &["all", "-1"],
+        reason: "with acks=0 or 1 a broker may lose what it acknowledged; use \"all\"",
+    },
+    Fixed {
+        name: "request.required.acks",
+        accepted: &["all", "-1"],
+        reason: "with acks=0 or 1 a broker may lose what it acknowledged; use \"all\"",
+    },
+    Fixed {
+        name: "enable.idempotence",
+        accepted: &["true"],
+        reason: "without it a retry doubles and reorders events; remove the line",
+    },
+    Fixed {
+        name: "retries",
+        accepted: &["2147483647"],
+        reason: "an event is retried until the broker has it or refuses it; remove the line",
+    },
+    Fixed {
+        name: "client.dns.lookup",
+        accepted: &["use_all_dns_ips"],
+        reason: "every address of a name is always tried; remove the line",
+    },
+    Fixed {
+        name: "allow.auto.create.topics",
+        accepted: &["false"],
+        reason: "topics are never created by a producer here; create the topic first",
+    },
+    Fixed {
+        name: "ssl.truststore.type",
+        accepted: &["pem"],
+        reason: "only PEM files are read; convert it with keytool and openssl",
+    },
+    Fixed {
+        name: "ssl.keystore.type",
+        accepted: &["pem"],
+        reason: "only PEM files are read; convert it with keytool and openssl",
+    },
+    Fixed {
+        name: "enable.ssl.certificate.verification",
+        accepted: &["true"],
+        reason: "an unverified certificate protects nothing; name the CA in ssl.ca.location",
+    },
+    Fixed {
+        name: "enable.metrics.push",
+        accepted: &["false"],
+        reason: "client metrics are not pushed to brokers; use spoolway status",
+    },
+    Fixed {
+        name: "key.serializer",
+        accepted: &["org.apache.kafka.common.serialization.bytearrayserializer"],
+        reason: "keys and values are the bytes themselves; remove the line",
+    },
+];
+
+/// Properties that are refused whatever their value, with the reason. A name that ends in
+/// a dot stands for every name that begins with it.
+pub(super) const REFUSED: [(&str, &str); 46] = [
+    ("broker.address.family", "both address families are tried"),
+    (
+        "compression.lz4.level",
+        "lz4 has one level here; use zstd for smaller batches",
+    ),
+    (
+        "config.providers",
+        "use { file | env | credential } for sasl.password",
+    ),
+    (
+        "connections.max.idle.ms",
+        "a connection is kept; TCP keepalive notices a dead one",
+    ),
+    ("debug", "use [log] filter, e.g. \"spoolway::kafka=debug\""),
+    (
+        "delivery.timeout.ms",
+        "age alone never drops an event; limit the spool by its size",
+    ),
+    ("interceptor.classes", "it names Java code"),
+    (
+        "max.block.ms",
+        "writers wait, or are refused, as [spool] when_full says",
+    ),
+    (
+        "message.send.max.retries",
+        "an event is retried until the broker has it or refuses it",
+    ),
+    (
+        "message.timeout.ms",
+        "age alone never drops an event; limit the spool by its size",
+    ),
+    ("metadata.max.idle.ms", "a topic in a route stays known"),
+    (
+        "metadata.recovery.rebootstrap.trigger.ms",
+        "the bootstrap servers are asked again anyway",
+    ),
+    (
+        "metadata.recovery.strategy",
+        "the bootstrap servers are asked again anyway",
+    ),
+    (
+        "metric.reporters",
+        "it names Java code; use spoolway status",
+    ),
+    ("metrics.", "use spoolway status"),
+    (
+        "partitioner.",
+        "the partition follows from the key, or fills batches when there is none",
+    ),
+    ("properties_file", "write the properties into [kafka]"),
+    ("queue.buffering.max.kbytes", "use buffer.memory"),
+    (
+        "queue.buffering.max.messages",
+        "use buffer.memory; what waits is on disk",
+    ),
+    ("sasl.client.callback.handler.class", "it names Java code"),
+    ("sasl.jaas.config", "use sasl.username and sasl.password"),
+    (
+        "sasl.kerberos.",
+        "Kerberos is not supported; use SCRAM-SHA-512 over SASL_SSL",
+    ),
+    (
+        "sasl.login.",
+        "logins are PLAIN or SCRAM with sasl.username and sasl.password",
+    ),
+    (
+        "sasl.oauthbearer.",
+        "OAUTHBEARER is not supported; use SCRAM-SHA-512 over SASL_SSL",
+    ),
+    ("security.providers", "it names Java code"),
+    ("socket.keepalive.enable", "TCP keepalive is always on"),
+    ("socket.nagle.disable", "TCP_NODELAY is always on"),
+    (
+        "ssl.ca.certificate.stores",
+        "name a PEM file in ssl.ca.location",
+    ),
+    (
+        "ssl.ca.pem",
+        "put the PEM text into a file and name it in ssl.ca.location",
+    ),
+    (
+        "ssl.certificate.pem",
+        "put the PEM text into a file, see ssl.certificate.location",
+    ),
+    (
+        "ssl.cipher.suites",
+        "TLS 1.3 and the strong suites of TLS 1.2 are fixed",
+    ),
+    ("ssl.crl.location", "revocation lists are not read"),
+    ("ssl.curves.list", "the key exchange groups are fixed"),
+    ("ssl.enabled.protocols", "TLS 1.2 and 1.3 are fixed"),
+    ("ssl.engine.factory.class", "it names Java code"),
+    (
+        "ssl.key.password",
+        "an encrypted key is not supported; protect the file by its mode",
+    ),
+    (
+        "ssl.key.pem",
+        "put the PEM text into a file, see ssl.key.location",
+    ),
+    ("ssl.keymanager.algorithm", "it names Java code"),
+    (
+        "ssl.keystore.certificate.chain",
+        "put the PEM text into a file",
+    ),
+    (
+        "ssl.keystore.key",
+        "put the PEM text into a file, see ssl.key.location",
+    ),
+    (
+        "ssl.keystore.password",
+        "only PEM files are read, and they have no password",
+    ),
+    ("ssl.protocol", "TLS 1.2 and 1.3 are fixed"),
+    (
+        "ssl.truststore.certificates",
+        "put the PEM text into a file, see ssl.ca.location",
+    ),
+    (
+        "ssl.truststore.password",
+        "only PEM files are read, and they have no password",
+    ),
+    (
+        "transactional.id",
+        "events do not need transactions; each is delivered by itself",
+    ),
+    (
+        "transaction.timeout.ms",
+        "events do not need transactions; each is delivered by itself",
+    ),
+];
+
+/// The reason why a property is refused, when it is one of Kafka's.
+pub(super) fn refusal(name: &str) -> Option<&'static str> {
+    let covers = |known: &str| {
+        if known.ends_with('.') {
+            name.starts_with(known)
+        } else {
+            name == known
+        }
+    };
+    REFUSED
+        .iter()
+        .find(|(known, _)| covers(known))
+        .map(|(_, reason)| *reason)
+}

@@ -1,0 +1,215 @@
+//! TLS and SASL: what is accepted, contradictions, and that no secret is ever printed.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::config::*;
+
+const CANARY: &str = "canary-hunter2";
+
+fn with_kafka(lines: &str, context: &Context) -> Result<Loaded, Report> {
+    let text = format!(
+        "[spool]\ndir = \"/s\"\n[[input]]\nname = \"app\"\ntype = \"unix\"\npath = \"/r/s\"\n\
+         [[route]]\ntopic = \"t\"\n[kafka]\nbootstrap.servers = \"k:9092\"\n{lines}\n"
+    );
+    from_text(&text, "f.toml", context)
+}
+
+fn load(lines: &str) -> Result<Loaded, Report> {
+    with_kafka(lines, &Context::default())
+}
+
+fn sasl(protocol: &str, password: &str) -> String {
+    format!(
+        "security.protocol = \"{protocol}\"\nsasl.mechanism = \"SCRAM-SHA-512\"\n\
+         sasl.username = \"edge\"\nsasl.password = {password}"
+    )
+}
+
+#[test]
+fn sasl_over_tls_reads_each_kind_of_password_source() {
+    for (password, source) in [
+        ("{ file = \"/p\" }", SecretSource::File("/p".into())),
+        ("{ env = \"P\" }", SecretSource::Env("P".into())),
+        (
+            "{ credential = \"p\" }",
+            SecretSource::Credential("p".into()),
+        ),
+        ("\"p\"", SecretSource::Inline(Secret::new("p".into()))),
+    ] {
+        let kafka = load(&sasl("SASL_SSL", password)).unwrap().config.kafka;
+        let sasl = kafka.sasl.expect("SASL is on");
+        assert_eq!(
+            (sasl.mechanism, sasl.password),
+            (SaslMechanism::ScramSha512, source)
+        );
+        assert!(kafka.tls.is_some_and(|tls| tls.verify_hostname));
+    }
+}
+
+#[test]
+fn a_password_source_has_to_be_exactly_one_that_is_known() {
+    for password in [
+        "{}",
+        "{ file = \"a\", env = \"b\" }",
+        "{ fil = \"a\" }",
+        "7",
+        "{ credential = \"../x\" }",
+        "[\"canary-hunter2\"]",
+    ] {
+        let text = load(&sasl("SASL_SSL", password)).unwrap_err().to_string();
+        assert!(
+            text.contains("sasl.password") && !text.contains(CANARY),
+            "{password}: {text}"
+        );
+    }
+}
+
+#[test]
+fn sasl_without_encryption_needs_the_allow_flag_and_is_warned_about() {
+    let lines = sasl("SASL_PLAINTEXT", "\"p\"");
+    let text = load(&lines).unwrap_err().to_string();
+    assert!(text.contains("allow_sasl_plaintext = true"), "{text}");
+    let loaded = load(&format!("{lines}\nallow_sasl_plaintext = true")).unwrap();
+    assert!(loaded.config.kafka.sasl.is_some() && loaded.config.kafka.tls.is_none());
+    assert!(loaded.warnings.to_string().contains("unencrypted"));
+}
+
+#[test]
+fn settings_of_a_layer_that_is_switched_off_are_refused() {
+    let text = load("ssl.ca.location = \"/ca.pem\"")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        text.contains("needs TLS, which security.protocol leaves out"),
+        "{text}"
+    );
+    let text = load(&sasl("SSL", "\"canary-hunter2\""))
+        .unwrap_err()
+        .to_string();
+    assert_eq!(text.matches("needs SASL").count(), 3, "{text}");
+    assert!(!text.contains(CANARY));
+    let text = load("security.protocol = \"SASL_SSL\"")
+        .unwrap_err()
+        .to_string();
+    assert_eq!(text.matches("is missing").count(), 3, "{text}");
+}
+
+#[test]
+fn host_names_are_verified_unless_switched_off_with_a_loud_warning() {
+    let ssl = "security.protocol = \"SSL\"\nssl.endpoint.identification.algorithm = ";
+    let loaded = load(&format!("{ssl}\"\"")).unwrap();
+    assert!(
+        loaded
+            .config
+            .kafka
+            .tls
+            .is_some_and(|tls| !tls.verify_hostname)
+    );
+    assert!(
+        loaded
+            .warnings
+            .to_string()
+            .contains("HOST NAMES ARE NOT VERIFIED")
+    );
+    let loaded = load(&format!("{ssl}\"https\"")).unwrap();
+    assert!(
+        loaded
+            .config
+            .kafka
+            .tls
+            .is_some_and(|tls| tls.verify_hostname)
+    );
+    assert!(load(&format!("{ssl}\"httpss\"")).is_err());
+}
+
+#[test]
+fn a_client_certificate_needs_both_parts_or_one_pem_keystore() {
+    let tls = |lines: &str| load(&format!("security.protocol = \"SSL\"\n{lines}"));
+    let both = "ssl.certificate.location = \"/c.pem\"\nssl.key.location = \"/k.pem\"";
+    assert!(
+        tls(both)
+            .unwrap()
+            .config
+            .kafka
+            .tls
+            .unwrap()
+            .identity
+            .is_some()
+    );
+    let identity = tls("ssl.keystore.location = \"/both.pem\"\nssl.keystore.type = \"PEM\"")
+        .unwrap()
+        .config
+        .kafka
+        .tls
+        .unwrap()
+        .identity
+        .unwrap();
+    assert_eq!(identity.key_file, identity.certificate_file);
+    assert!(tls("ssl.key.location = \"/k.pem\"").is_err());
+    assert!(tls("ssl.certificate.location = \"/c.pem\"").is_err());
+    assert!(tls(&format!("{both}\nssl.keystore.location = \"/b.pem\"")).is_err());
+    let text = tls("ssl.truststore.location = \"/t.jks\"")
+        .unwrap_err()
+        .to_string();
+    assert!(text.contains("convert it to PEM"), "{text}");
+}
+
+#[test]
+fn probing_names_files_that_are_missing_exposed_or_no_pem() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str, mode| {
+        let path = dir.path().join(name);
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path.display().to_string()
+    };
+    let password = file("password", CANARY, 0o644);
+    let nonsense = file("ca.pem", CANARY, 0o644);
+    let lines = format!(
+        "{}\nssl.ca.location = \"{nonsense}\"\nssl.key.location = \"{nonsense}\"\n\
+         ssl.certificate.location = \"/does/not/exist.pem\"",
+        sasl("SASL_SSL", &format!("{{ file = \"{password}\" }}"))
+    );
+    assert!(load(&lines).is_ok(), "without probing no file is touched");
+    let probing = Context {
+        probe_files: true,
+        ..Context::default()
+    };
+    let report = with_kafka(&lines, &probing).unwrap_err();
+    let text = report.to_string();
+    for part in [
+        "f.toml:14:",
+        "chmod 600",
+        "f.toml:15:",
+        "holds no PEM certificate",
+        "holds no unencrypted PEM private key",
+        "cannot read /does/not/exist.pem",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    assert!(!text.contains(CANARY) && !format!("{report:?}").contains(CANARY));
+}
+
+#[test]
+fn an_inline_password_is_never_printed_and_warned_about_in_an_open_file() {
+    let exposed = Context {
+        text_exposed: true,
+        ..Context::default()
+    };
+    let password = format!("\"{CANARY}\"");
+    let loaded = with_kafka(&sasl("SASL_SSL", &password), &exposed).unwrap();
+    assert!(loaded.warnings.to_string().contains("other users can read"));
+    assert!(!format!("{loaded:?}").contains(CANARY));
+    for wrong in [
+        "sasl.pasword",
+        "ssl.key.password",
+        "sasl.password.x",
+        "password",
+    ] {
+        let text = load(&format!("{wrong} = \"{CANARY}\""))
+            .unwrap_err()
+            .to_string();
+        assert!(!text.contains(CANARY), "{text}");
+    }
+}

@@ -1,0 +1,272 @@
+//! What is wrong with a configuration, said all at once: position, sentence, suggestion.
+//!
+//! Owns no rules. A diagnostic names keys and, where that is safe, the refused value; the
+//! value of a secret never gets here.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::Serialize;
+
+/// Similarity (Jaro-Winkler) from which a known name is offered for a mistyped one.
+const SIMILAR: f64 = 0.82;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The daemon does not start with it.
+    Error,
+    /// The daemon starts; somebody should look at it.
+    Warning,
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Line in the file, from 1; none for flags and for what is missing as a whole.
+    pub line: Option<usize>,
+    /// Column in characters, from 1.
+    pub column: Option<usize>,
+    /// The table and key, and what is wrong with it.
+    pub message: String,
+    /// What to do instead.
+    pub help: Option<String>,
+}
+
+/// All findings of one configuration, in the order of the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The file as it was named, or `command line`.
+    pub origin: String,
+    /// Everything found.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Report {
+    /// Whether the configuration is refused.
+    pub fn has_errors(&self) -> bool {
+        self.count(Severity::Error) > 0
+    }
+
+    /// How many findings are this bad.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.diagnostics
+            .iter()
+            .filter(|d| d.severity == severity)
+            .count()
+    }
+
+    /// One error about the file as a whole, such as that it cannot be read.
+    pub(super) fn whole(origin: String, message: String, help: Option<String>) -> Self {
+        let diagnostic = Diagnostic {
+            severity: Severity::Error,
+            line: None,
+            column: None,
+            message,
+            help,
+        };
+        Self {
+            origin,
+            diagnostics: vec![diagnostic],
+        }
+    }
+
+    /// Each finding as one line of text, as [`fmt::Display`] prints them.
+    pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
+        self.diagnostics.iter().map(|finding| {
+            let mut line = self.origin.clone();
+            if let Some(number) = finding.line {
+                line += &format!(":{number}");
+            }
+            if let Some(column) = finding.column {
+                line += &format!(":{column}");
+            }
+            let severity = match finding.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+            };
+            line += &format!(": {severity}: {}", finding.message);
+            if let Some(help) = &finding.help {
+                line += &format!("; {help}");
+            }
+            line
+        })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, line) in self.lines().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            f.write_str(&line)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Report {}
+
+/// Where the text being parsed came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Flags: the text is ours, so its lines mean nothing to the user.
+    CommandLine,
+    /// A file under this name.
+    File(String),
+}
+
+/// Collects findings while a text is parsed.
+#[derive(Debug)]
+pub(super) struct Sink {
+    origin: Origin,
+    text: String,
+    found: Vec<(usize, Diagnostic)>,
+    syntax_lines: Vec<usize>,
+}
+
+impl Sink {
+    pub(super) fn new(origin: Origin, text: &str) -> Self {
+        Self {
+            origin,
+            text: text.to_owned(),
+            found: Vec::new(),
+            syntax_lines: Vec::new(),
+        }
+    }
+
+    /// The text is no TOML at `span`. Later findings on that line would only be echoes.
+    pub(super) fn syntax(&mut self, span: Option<Range<usize>>, message: &str) {
+        let span = span.unwrap_or(0..0);
+        self.syntax_lines.push(self.position(span.start).0);
+        let message = format!("this is not valid TOML: {message}");
+        self.push(Severity::Error, Some(span), message, None);
+    }
+
+    pub(super) fn error(&mut self, span: Range<usize>, message: String, help: Option<String>) {
+        if !self.syntax_lines.contains(&self.position(span.start).0) {
+            self.push(Severity::Error, Some(span), message, help);
+        }
+    }
+
+    pub(super) fn warning(&mut self, span: Range<usize>, message: String, help: Option<String>) {
+        self.push(Severity::Warning, Some(span), message, help);
+    }
+
+    /// Something is absent. Said only when the text could be read whole.
+    pub(super) fn missing(
+        &mut self,
+        span: Option<Range<usize>>,
+        message: String,
+        help: Option<String>,
+    ) {
+        if self.syntax_lines.is_empty() {
+            self.push(Severity::Error, span, message, help);
+        }
+    }
+
+    pub(super) fn into_report(mut self) -> Report {
+        self.found.sort_by_key(|(offset, _)| *offset);
+        let origin = match self.origin {
+            Origin::CommandLine => "command line".to_owned(),
+            Origin::File(name) => name,
+        };
+        let diagnostics = self
+            .found
+            .into_iter()
+            .map(|(_, diagnostic)| diagnostic)
+            .collect();
+        Report {
+            origin,
+            diagnostics,
+        }
+    }
+
+    fn push(
+        &mut self,
+        severity: Severity,
+        span: Option<Range<usize>>,
+        message: String,
+        help: Option<String>,
+    ) {
+        let position = match (&self.origin, &span) {
+            (Origin::File(_), Some(span)) => Some(self.position(span.start)),
+            _ => None,
+        };
+        let diagnostic = Diagnostic {
+            severity,
+            line: position.map(|p| p.0),
+            column: position.map(|p| p.1),
+            message,
+            help,
+        };
+        // What has no position is missing altogether and comes last.
+        self.found
+            .push((span.map_or(usize::MAX, |s| s.start), diagnostic));
+    }
+
+    /// Line and column of a byte offset, both from 1, the column in characters.
+    fn position(&self, offset: usize) -> (usize, usize) {
+        let before = self.text.get(..offset).unwrap_or(&self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before
+            .rsplit('\n')
+            .next()
+            .map_or(0, |rest| rest.chars().count())
+            + 1;
+        (line, column)
+    }
+}
+
+/// The known name that `wrong` was most likely meant to be.
+pub(super) fn nearest<'k>(
+    wrong: &str,
+    known: impl IntoIterator<Item = &'k str>,
+) -> Option<&'k str> {
+    let lower = wrong.to_lowercase();
+    known
+        .into_iter()
+        .map(|name| (strsim::jaro_winkler(&lower, &name.to_lowercase()), name))
+        .filter(|(score, _)| *score >= SIMILAR)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_come_in_the_order_of_the_file_with_line_and_column() {
+        let mut sink = Sink::new(Origin::File("f.toml".into()), "a = 1\nbé = 2\n");
+        sink.missing(None, "gone".into(), None);
+        sink.error(9..10, "second".into(), Some("do it".into()));
+        sink.warning(0..1, "first".into(), None);
+        let report = sink.into_report();
+        assert_eq!(
+            report.to_string(),
+            "f.toml:1:1: warning: first\nf.toml:2:3: error: second; do it\nf.toml: error: gone"
+        );
+        assert!(report.has_errors());
+    }
+
+    #[test]
+    fn a_broken_line_is_reported_once_and_hides_what_is_missing() {
+        let mut sink = Sink::new(Origin::File("f".into()), "a = \nb = 1");
+        sink.syntax(Some(4..4), "no value");
+        sink.error(0..1, "echo".into(), None);
+        sink.missing(None, "gone".into(), None);
+        sink.error(5..6, "own line".into(), None);
+        assert_eq!(sink.into_report().count(Severity::Error), 2);
+    }
+
+    #[test]
+    fn a_typo_finds_its_name_and_nonsense_finds_none() {
+        assert_eq!(nearest("max_byts", ["dir", "max_bytes"]), Some("max_bytes"));
+        assert_eq!(nearest("colour", ["dir", "max_bytes"]), None);
+    }
+}

@@ -1,0 +1,21 @@
+//! The producer: sealed batches in, one report per batch out. The only home of `rskafka`.
+//!
+//! # Promise
+//! Idempotent with acks=all, always. A batch is reported [`Report::Acked`] only after an
+//! answer that proves it is in the log; a retry sends the same bytes with the same producer
+//! id, epoch and sequence, so the broker recognises it. Nothing expires by age.
+//!
+//! # Layout
+//! - [`BatchBuilder`] encodes records and compresses them; runs on the drain's thread.
+
+mod batch;
+mod cluster;
+mod codec;
+mod report;
+mod status;
+
+pub use batch::{BatchBuilder, EncodeError, EncodedBatch, HeaderRef, RecordRef};
+pub use cluster::{ClusterView, PartitionView, TopicView};
+pub use codec::CodecError;
+pub use report::{Batch, Refusal, Report, TopicPartition};
+pub use status::{BrokerStatus, ConnectionStatus, KafkaStatus, PartitionStatus, Totals};

@@ -1,0 +1,105 @@
+//! What goes into the producer and what comes back: batches and reports.
+//!
+//! Plain values. Every [`Batch`] given to the producer comes back in exactly one [`Report`].
+
+use std::sync::Arc;
+
+use super::EncodedBatch;
+use crate::proof::{Acked, SeqRanges};
+
+/// A partition of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicPartition {
+    /// Topic name.
+    pub topic: Arc<str>,
+    /// Partition number.
+    pub partition: i32,
+}
+
+impl std::fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.topic, self.partition)
+    }
+}
+
+/// A sealed batch and the events in it.
+#[derive(Debug)]
+pub struct Batch {
+    /// Where it goes.
+    pub to: TopicPartition,
+    /// The records.
+    pub encoded: EncodedBatch,
+    /// One sequence number per record, in record order.
+    pub ranges: SeqRanges,
+}
+
+/// What became of batches. `bytes` is what they held of `buffer.memory`.
+#[derive(Debug)]
+pub enum Report {
+    /// The broker has the batch, with acks=all.
+    Acked {
+        /// Partition it is in.
+        to: TopicPartition,
+        /// Names the events.
+        proof: Acked,
+        /// Bytes given back.
+        bytes: usize,
+    },
+    /// The first batch was refused for good. All later ones of the partition come back too;
+    /// none of them is in the log.
+    Refused {
+        /// Partition.
+        to: TopicPartition,
+        /// Events of the refused batch.
+        refused: SeqRanges,
+        /// Why, and what may help.
+        verdict: Refusal,
+        /// Events of each batch behind it, in order; to be sent again.
+        returned: Vec<SeqRanges>,
+        /// Bytes given back, all batches together.
+        bytes: usize,
+    },
+    /// Every unresolved batch of the partition comes back: its topic is unknown or forbidden,
+    /// or the partition is gone, or the producer was closed.
+    Returned {
+        /// Partition.
+        to: TopicPartition,
+        /// Events of each batch, in order.
+        returned: Vec<SeqRanges>,
+        /// For a person.
+        reason: String,
+        /// Bytes given back.
+        bytes: usize,
+    },
+    /// The view of the cluster has changed.
+    ClusterChanged,
+}
+
+/// Why a batch will never be taken as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// Too large for the broker: send it in parts; one record alone is a dead letter.
+    TooLarge {
+        /// Kafka's code: 10 or 18.
+        code: i16,
+        /// In words.
+        reason: String,
+    },
+    /// A record's content is refused.
+    Invalid {
+        /// Kafka's code.
+        code: i16,
+        /// The record within the batch, when the broker names it.
+        record_index: Option<u32>,
+        /// In words.
+        reason: String,
+    },
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TooLarge { reason, .. } | Self::Invalid { reason, .. } => f.write_str(reason),
+        }
+    }
+}

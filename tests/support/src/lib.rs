@@ -1,4 +1,5 @@
 //! Support for tests.
 
 pub mod kafka;
+pub mod scripted;
 pub mod wire;

@@ -38,6 +38,15 @@ impl Version {
         }
     }
 
+    /// The version whose command line tools to use: 4.4.0 came without a tools artifact, and
+    /// the older tools do not run on its client jar.
+    pub(super) fn of_tools(self) -> Self {
+        match self {
+            Self::V4_4 => Self::V4_3,
+            other => other,
+        }
+    }
+
     pub(super) fn has_share_groups(self) -> bool {
         !matches!(self, Self::V3_9)
     }

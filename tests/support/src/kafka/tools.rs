@@ -1,12 +1,15 @@
 //! Kafka's own command line tools, run against the broker: the Java producer to compare with
 //! and the console consumer as a second opinion. Each run is a JVM start of its own.
 
+use std::fs;
+use std::iter;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use super::Kafka;
+use super::home::Home;
 
 /// What the Java producer shall send.
 #[derive(Debug, Clone)]
@@ -17,7 +20,8 @@ pub struct ProducerTest<'a> {
     pub records: u64,
     /// Bytes of each record's value.
     pub record_bytes: u32,
-    /// Producer properties besides `bootstrap.servers`, such as `acks=all`.
+    /// Producer properties, such as `acks=all`; `bootstrap.servers` is the PLAINTEXT listener
+    /// unless it is among them.
     pub properties: &'a [&'a str],
 }
 
@@ -37,13 +41,19 @@ pub struct Performance {
 impl Kafka {
     /// Runs `ProducerPerformance` as fast as it goes and returns its last line, parsed.
     pub fn producer_performance(&self, test: &ProducerTest<'_>) -> Result<Performance> {
-        let mut java = self.tool("org.apache.kafka.tools.ProducerPerformance");
+        // In a file: as arguments, values must not contain an equals sign.
+        let config = tempfile::NamedTempFile::new_in(self.folder.path())?;
+        let bootstrap = format!("bootstrap.servers={}", self.bootstrap());
+        let lines: Vec<&str> = iter::once(&*bootstrap)
+            .chain(test.properties.iter().copied())
+            .collect();
+        fs::write(&config, lines.join("\n"))?;
+        let mut java = self.tool("org.apache.kafka.tools.ProducerPerformance")?;
         java.args(["--topic", test.topic, "--throughput", "-1"])
             .args(["--num-records", &test.records.to_string()])
             .args(["--record-size", &test.record_bytes.to_string()])
-            .arg("--producer-props")
-            .arg(format!("bootstrap.servers={}", self.bootstrap()))
-            .args(test.properties);
+            .arg("--producer.config")
+            .arg(config.path());
         let output = run(java)?;
         parse_performance(&output).with_context(|| format!("unexpected output:\n{output}"))
     }
@@ -51,17 +61,18 @@ impl Kafka {
     /// Reads `records` records of `topic` from its start with the console consumer and
     /// returns what it prints: one value a line.
     pub fn console_consumer(&self, topic: &str, records: u64) -> Result<String> {
-        let mut java = self.tool("org.apache.kafka.tools.consumer.ConsoleConsumer");
+        let mut java = self.tool("org.apache.kafka.tools.consumer.ConsoleConsumer")?;
         java.args(["--bootstrap-server", &self.bootstrap(), "--topic", topic])
             .args(["--from-beginning", "--timeout-ms", "30000"])
             .args(["--max-messages", &records.to_string()]);
         run(java)
     }
 
-    fn tool(&self, class: &str) -> Command {
-        let mut java = self.home.java(&self.folder.path().join("tmp"));
+    fn tool(&self, class: &str) -> Result<Command> {
+        let home = Home::of(self.version().of_tools())?;
+        let mut java = home.java(&self.folder.path().join("tmp"));
         java.arg("-Xmx512m").arg(class);
-        java
+        Ok(java)
     }
 }
 

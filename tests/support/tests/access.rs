@@ -11,6 +11,9 @@ use kafka_protocol::protocol::StrBytes;
 use spoolway_test_support::kafka::{Identity, Kafka, Listener, ProducerTest, USERS};
 use spoolway_test_support::wire::{Access, Connection, Operation, Resource};
 
+/// Sent by each run of the Java producer; each one that is refused takes about a second.
+const RECORDS: u64 = 3;
+
 /// Error code of a refused login; 0 = welcome.
 fn log_in(kafka: &Kafka, user: &str, password: &str) -> Result<i16> {
     let mut connection = Connection::open(kafka.address(Listener::SaslPlaintext))?;
@@ -30,7 +33,7 @@ fn send(kafka: &Kafka, topic: &str, listener: Listener, properties: &[String]) -
     let properties: Vec<&str> = fixed.into_iter().chain(more).chain(properties).collect();
     let test = ProducerTest {
         topic,
-        records: 50,
+        records: RECORDS,
         record_bytes: 100,
         properties: &properties,
     };
@@ -80,7 +83,7 @@ fn scram_users_produce_over_tls_where_a_rule_allows_it() {
     admin.create_topic("scram", 1, &[]).unwrap();
     admin.allow_produce("alice", "scram").unwrap();
     let ca = &kafka.pki().ca;
-    for (mechanism, total) in [("SCRAM-SHA-256", 50), ("SCRAM-SHA-512", 100)] {
+    for (mechanism, total) in [("SCRAM-SHA-256", RECORDS), ("SCRAM-SHA-512", 2 * RECORDS)] {
         let alice = scram(ca, mechanism, "alice", "alice-secret");
         assert_eq!(
             send(kafka, "scram", Listener::SaslSsl, &alice).unwrap(),
@@ -88,9 +91,9 @@ fn scram_users_produce_over_tls_where_a_rule_allows_it() {
         );
     }
     let bob = scram(ca, "SCRAM-SHA-256", "bob", "bob-secret");
-    let refused = send(kafka, "scram", Listener::SaslSsl, &bob);
-    assert!(!refused.is_ok_and(|count| count > 100));
-    assert_eq!(admin.count("scram").unwrap(), 100);
+    // The tool may end well though each record was refused: the log decides.
+    let _ = send(kafka, "scram", Listener::SaslSsl, &bob);
+    assert_eq!(admin.count("scram").unwrap(), 2 * RECORDS);
 }
 
 #[test]
@@ -110,10 +113,10 @@ fn a_client_certificate_names_the_user() {
         &mutual(&pki.ca, &pki.client),
     )
     .unwrap();
-    assert_eq!(sent, 50);
+    assert_eq!(sent, RECORDS);
     let foreign = mutual(&pki.ca, &pki.foreign_client);
-    assert!(!send(kafka, "mutual", Listener::Mtls, &foreign).is_ok_and(|count| count > 50));
-    assert_eq!(admin.count("mutual").unwrap(), 50);
+    let _ = send(kafka, "mutual", Listener::Mtls, &foreign);
+    assert_eq!(admin.count("mutual").unwrap(), RECORDS);
 }
 
 #[test]
@@ -142,9 +145,12 @@ fn topics_grow_change_and_go() {
 fn the_console_consumer_reads_what_the_java_producer_sent() {
     let kafka = Kafka::shared();
     kafka.admin().create_topic("tools", 1, &[]).unwrap();
-    assert_eq!(send(kafka, "tools", Listener::Plaintext, &[]).unwrap(), 50);
+    assert_eq!(
+        send(kafka, "tools", Listener::Plaintext, &[]).unwrap(),
+        RECORDS
+    );
     let records = kafka.admin().read_all("tools").unwrap();
-    let printed = kafka.console_consumer("tools", 50).unwrap();
+    let printed = kafka.console_consumer("tools", RECORDS).unwrap();
     let values: Vec<&[u8]> = records
         .iter()
         .map(|record| record.value.as_deref().unwrap())

@@ -1,10 +1,14 @@
 //! The test broker itself: every cached version starts, stores what it is sent and comes back.
 
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::indexmap::IndexMap;
 use kafka_protocol::records as wire_format;
+use spoolway_test_support::kafka::wait::wait_for;
 use spoolway_test_support::kafka::{Kafka, Version};
 use spoolway_test_support::wire::{Codec, Record};
 
@@ -103,4 +107,53 @@ fn kafka_4_3_stores_what_it_is_sent_and_keeps_it_over_kill_9() {
 #[test]
 fn kafka_3_9_stores_what_it_is_sent_and_keeps_it_over_kill_9() {
     stores_and_comes_back(Version::V3_9);
+}
+
+const HOLDER: &str = "helper_that_holds_a_broker_until_it_is_killed";
+const HOLDER_SAYS: &str = "broker ";
+
+#[test]
+#[ignore = "runs for ever; started by the test below, as a process of its own"]
+fn helper_that_holds_a_broker_until_it_is_killed() {
+    let kafka = Kafka::shared();
+    let folder = kafka.pki().ca.parent().unwrap().display();
+    println!("{HOLDER_SAYS}{} {folder}", kafka.process_id().unwrap());
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn no_jvm_and_no_folder_outlive_a_killed_test_process() {
+    let mut holder = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", HOLDER, "--nocapture"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(holder.stdout.take().unwrap()).lines();
+    let said = lines
+        .map_while(Result::ok)
+        .find_map(|line| Some(line.split_once(HOLDER_SAYS)?.1.to_owned()));
+    let said = said.expect("the helper ended without a broker");
+    let (id, folder) = said.split_once(' ').unwrap();
+    let command_line = format!("/proc/{id}/cmdline");
+    assert!(
+        fs::read_to_string(&command_line)
+            .unwrap()
+            .contains("kafka.Kafka")
+    );
+
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    wait_for(
+        Duration::from_secs(10),
+        "the JVM and its folder to go",
+        || {
+            // A process that nobody has waited for has an empty command line.
+            let ended = fs::read(&command_line).is_ok_and(|line| line.is_empty())
+                || !fs::exists(&command_line)?;
+            Ok(ended && !fs::exists(folder)?)
+        },
+    )
+    .unwrap();
 }

@@ -22,7 +22,7 @@ const LOG_TAIL: u64 = 3000;
 /// Reads until the test process closes its end of the pipe, by whatever death, then kills the
 /// process group $1 and removes the folder $2. A parent-death signal would not do: it comes
 /// when the starting thread ends, and tests are threads.
-const WATCHER: &str = r#"read -r _; kill -KILL -- "-$1"; rm -rf -- "$2" || rm -rf -- "$2""#;
+const WATCHER: &str = r#"read -r _; kill -s KILL -- "-$1"; rm -rf -- "$2" || rm -rf -- "$2""#;
 
 /// A running JVM and its watcher.
 #[derive(Debug)]

@@ -5,7 +5,7 @@
 
 mod home;
 mod pki;
-mod process;
+pub(crate) mod process;
 mod properties;
 mod tools;
 pub mod wait;

@@ -1,11 +1,11 @@
-//! One JVM as a child: an own process group, signals, and the certainty that it goes when the
-//! test process goes. Knows nothing of Kafka.
+//! One program as a child: an own process group, signals, and the certainty that it goes when the
+//! test process goes. Knows nothing of Kafka or Spoolway.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -24,9 +24,9 @@ const LOG_TAIL: u64 = 3000;
 /// when the starting thread ends, and tests are threads.
 const WATCHER: &str = r#"read -r _; kill -s KILL -- "-$1"; rm -rf -- "$2" || rm -rf -- "$2""#;
 
-/// A running JVM and its watcher.
+/// A running program and its watcher.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
     watcher: Child,
     group: Pid,
@@ -36,7 +36,7 @@ pub(super) struct Process {
 impl Process {
     /// Starts `command` with its output appended to `log`. If the test process dies first,
     /// the child is killed and `folder` removed.
-    pub(super) fn start(mut command: Command, log: &Path, folder: &Path) -> Result<Self> {
+    pub(crate) fn start(mut command: Command, log: &Path, folder: &Path) -> Result<Self> {
         let output = OpenOptions::new().create(true).append(true).open(log)?;
         let child = command
             .stdin(Stdio::null())
@@ -46,7 +46,7 @@ impl Process {
             .spawn()
             .with_context(|| format!("starting {command:?}"))?;
         let watcher = Command::new("sh")
-            .args(["-c", WATCHER, "broker-watcher"])
+            .args(["-c", WATCHER, "process-watcher"])
             .arg(child.id().to_string())
             .arg(folder)
             .stdin(Stdio::piped())
@@ -64,30 +64,40 @@ impl Process {
         })
     }
 
-    /// Process id of the JVM.
-    pub(super) fn id(&self) -> u32 {
+    /// Process id of the program.
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    pub(super) fn is_running(&mut self) -> Result<bool> {
+    pub(crate) fn is_running(&mut self) -> Result<bool> {
         Ok(self.child.try_wait()?.is_none())
     }
 
-    pub(super) fn signal(&self, signal: Signal) -> Result<()> {
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         kill_process_group(self.group, signal).with_context(|| format!("sending {signal:?}"))
     }
 
+    /// Waits for the end and tells how it was.
+    pub(crate) fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
+        let mut status = None;
+        wait_for(patience, "the process to end", || {
+            status = self.child.try_wait()?;
+            Ok(status.is_some())
+        })?;
+        status.context("a process that ended has a status")
+    }
+
     /// SIGKILL, and waits for the end.
-    pub(super) fn kill(mut self) -> Result<()> {
+    pub(crate) fn kill(mut self) -> Result<()> {
         self.end()
     }
 
     /// SIGTERM, and SIGKILL when that is not enough. Continues a stopped process first.
-    pub(super) fn stop(mut self) -> Result<()> {
+    pub(crate) fn stop(mut self) -> Result<()> {
         if self.is_running()? {
             self.signal(Signal::TERM)?;
             self.signal(Signal::CONT)?;
-            let ended = wait_for(STOP_TIMEOUT, "the broker to stop", || {
+            let ended = wait_for(STOP_TIMEOUT, "the process to stop", || {
                 Ok(self.child.try_wait()?.is_some())
             });
             self.end()?;
@@ -97,7 +107,7 @@ impl Process {
     }
 
     /// The end of what it wrote.
-    pub(super) fn log_tail(&self) -> String {
+    pub(crate) fn log_tail(&self) -> String {
         let read = || -> std::io::Result<String> {
             let mut file = File::open(&self.log)?;
             let length = file.metadata()?.len();

@@ -2,21 +2,18 @@
 //!
 //! Written against the format's description and not against our encoder, so that an error
 //! in one does not hide in the other. It accepts only what a producer may send: one whole
-//! batch, dense offset deltas, counts and lengths that agree to the byte. It does not keep
-//! batches and does not judge sequence numbers.
-
-use std::io::Read;
+//! batch, dense offset deltas, counts and lengths that agree to the byte (`crate::wire`
+//! reads what a broker gives out, which is wider). It does not keep batches and does not
+//! judge sequence numbers.
 
 use bytes::Bytes;
+
+use crate::wire::Codec;
 
 /// Bytes before the records of a batch.
 pub const HEADER_LEN: usize = 61;
 /// Where the CRC-covered part begins: at the attributes.
 const CRC_FROM: usize = 21;
-/// Most bytes that one batch may decompress to.
-const MAX_DECOMPRESSED: u64 = 256 << 20;
-/// First bytes of the xerial framing of snappy, as the Java client writes it.
-const XERIAL_MAGIC: &[u8] = b"\x82SNAPPY\0";
 
 /// One record as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +56,8 @@ pub struct Batch {
     pub epoch: i16,
     /// Sequence number of the first record.
     pub first_sequence: i32,
-    /// Codec: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
-    pub codec: i16,
+    /// Compression.
+    pub codec: Codec,
     /// Largest CreateTime, milliseconds since the Unix epoch.
     pub max_timestamp: i64,
     /// The records; offsets count from 0.
@@ -127,8 +124,9 @@ pub fn parse(raw: &Bytes) -> Result<Batch, Flaw> {
             "base offset {base_offset}, {count} records, last offset delta {last_offset_delta}"
         ));
     }
-    let codec = attributes & 0b111;
-    let plain = Bytes::from(decompress(codec, header.rest)?);
+    let unpacked = Codec::from_attributes(attributes)
+        .and_then(|codec| Ok((codec, codec.decompress(raw.slice_ref(header.rest))?)));
+    let (codec, plain) = unpacked.map_err(|e| Flaw::Shape(format!("{e:#}")))?;
     let records = parse_records(&plain, count, base_timestamp)?;
     let newest = records
         .iter()
@@ -259,47 +257,4 @@ impl<'a> Cursor<'a> {
             },
         }
     }
-}
-
-fn decompress(codec: i16, packed: &[u8]) -> Result<Vec<u8>, Flaw> {
-    let mut out = Vec::new();
-    let done = match codec {
-        0 => return Ok(packed.to_vec()),
-        1 => read_all(flate2::read::GzDecoder::new(packed), &mut out),
-        2 => return unsnap(packed),
-        3 => read_all(lz4_flex::frame::FrameDecoder::new(packed), &mut out),
-        4 => zstd::Decoder::new(packed).and_then(|d| read_all(d, &mut out)),
-        other => return shape(format!("codec {other}")),
-    };
-    match done {
-        Ok(()) => Ok(out),
-        Err(e) => shape(format!("codec {codec}: {e}")),
-    }
-}
-
-fn read_all(from: impl Read, out: &mut Vec<u8>) -> std::io::Result<()> {
-    from.take(MAX_DECOMPRESSED).read_to_end(out).map(drop)
-}
-
-/// Snappy, bare or in xerial framing: magic, two versions, then length-prefixed blocks.
-fn unsnap(packed: &[u8]) -> Result<Vec<u8>, Flaw> {
-    let mut decoder = snap::raw::Decoder::new();
-    let mut block = |bytes: &[u8]| match decoder.decompress_vec(bytes) {
-        Ok(plain) => Ok(plain),
-        Err(e) => shape(format!("snappy: {e}")),
-    };
-    let Some(framed) = packed.strip_prefix(XERIAL_MAGIC) else {
-        return block(packed);
-    };
-    let mut cursor = Cursor { rest: framed };
-    cursor.take(8)?;
-    let mut out = Vec::new();
-    while !cursor.rest.is_empty() {
-        let length = cursor.i32()?;
-        let Ok(length) = usize::try_from(length) else {
-            return shape(format!("snappy block length {length}"));
-        };
-        out.extend_from_slice(&block(cursor.take(length)?)?);
-    }
-    Ok(out)
 }

@@ -25,7 +25,7 @@ const XERIAL_MAGIC: &[u8] = b"\x82SNAPPY\0";
 const XERIAL_HEADER: usize = 16;
 
 impl Codec {
-    pub(super) fn from_attributes(attributes: i16) -> Result<Self> {
+    pub(crate) fn from_attributes(attributes: i16) -> Result<Self> {
         Ok(match attributes & 0b111 {
             0 => Self::None,
             1 => Self::Gzip,
@@ -36,7 +36,7 @@ impl Codec {
         })
     }
 
-    pub(super) fn decompress(self, data: Bytes) -> Result<Bytes> {
+    pub(crate) fn decompress(self, data: Bytes) -> Result<Bytes> {
         let mut plain = Vec::new();
         match self {
             Self::None => return Ok(data),

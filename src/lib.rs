@@ -11,10 +11,13 @@
 //! - [`kafka`]: the producer; the only home of `rskafka`.
 //! - [`daemon`]: wires the four owners together, starts and stops them.
 //! - [`cli`]: the commands of the `spoolway` binary.
+//! - [`logging`]: log lines on standard error.
 //!
 //! `tests/it/tidy.rs` reads the imports and fails when an arrow points back.
 
+pub mod cli;
 pub mod config;
 pub mod event;
 pub mod kafka;
+pub mod logging;
 pub mod proof;

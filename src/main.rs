@@ -1,1 +1,7 @@
-fn main() {}
+//! The `spoolway` binary: everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    spoolway::cli::main(std::env::args_os())
+}

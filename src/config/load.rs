@@ -24,6 +24,38 @@ pub struct FirstLook {
     pub topic: String,
 }
 
+/// Where a configuration comes from: loaded at the start, and again at each reload.
+#[derive(Debug, Clone)]
+pub enum ConfigSource {
+    /// A file.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// What is known besides.
+        context: Context,
+    },
+    /// The flags of a first look; they never change.
+    Flags {
+        /// The flags.
+        flags: FirstLook,
+        /// What is known besides.
+        context: Context,
+    },
+}
+
+impl ConfigSource {
+    /// Reads and checks it now.
+    ///
+    /// # Errors
+    /// The report of every mistake.
+    pub fn load(&self) -> Result<Loaded, Report> {
+        match self {
+            Self::File { path, context } => from_file(path, context.clone()),
+            Self::Flags { flags, context } => from_flags(flags, context),
+        }
+    }
+}
+
 /// Reads and checks the file at `path`.
 ///
 /// # Errors

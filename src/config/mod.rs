@@ -17,7 +17,7 @@ pub mod secret;
 mod section;
 mod units;
 
-pub use load::{FirstLook, from_file, from_flags, from_text};
+pub use load::{ConfigSource, FirstLook, from_file, from_flags, from_text};
 pub use parse::{Context, Loaded, SOCKET_PATH_MAX, topic_fault};
 pub use reload::{Change, changes};
 pub use report::{Diagnostic, Report, Severity};

@@ -1,6 +1,6 @@
 //! What a changed configuration means for a running daemon, in words.
 
-use super::{Config, KafkaConfig};
+use super::Config;
 
 /// One difference between the running and a new configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,60 +22,55 @@ impl std::fmt::Display for Change {
     }
 }
 
+impl Config {
+    /// This configuration with those parts of `new` that take effect without a restart.
+    /// What needs one is then said again at the next reload.
+    pub fn with_live_parts(&self, new: Config) -> Config {
+        let mut merged = self.clone();
+        merged.routes = new.routes;
+        merged.log.filter = new.log.filter;
+        merged.kafka.batch_size = new.kafka.batch_size;
+        merged.kafka.batch_events = new.kafka.batch_events;
+        merged.kafka.linger = new.kafka.linger;
+        merged
+    }
+}
+
 /// Every difference. Applied at once are the routes, the log filter and when a batch
 /// closes; all else is wired into what is open already.
 pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
-    let kafka = (&old.kafka, &new.kafka);
     let live = [
         ("[[route]]", old.routes != new.routes),
         ("[log] filter", old.log.filter != new.log.filter),
         (
             "[kafka] batch.size",
-            kafka.0.batch_size != kafka.1.batch_size,
+            old.kafka.batch_size != new.kafka.batch_size,
         ),
         (
             "[kafka] batch.events",
-            kafka.0.batch_events != kafka.1.batch_events,
+            old.kafka.batch_events != new.kafka.batch_events,
         ),
-        ("[kafka] linger.ms", kafka.0.linger != kafka.1.linger),
+        ("[kafka] linger.ms", old.kafka.linger != new.kafka.linger),
     ];
+    // What still differs once the live parts are the same.
+    let merged = old.with_live_parts(new.clone());
     let restart = [
-        ("[spool]", old.spool != new.spool),
-        ("[[input]]", old.inputs != new.inputs),
+        ("[spool]", merged.spool != new.spool),
+        ("[[input]]", merged.inputs != new.inputs),
         (
             "[kafka] (all but its batch limits)",
-            wired(kafka.0) != wired(kafka.1),
+            merged.kafka != new.kafka,
         ),
-        ("[control]", old.control != new.control),
-        (
-            "[log] format, repeat_interval",
-            log_wired(old) != log_wired(new),
-        ),
-        ("stop_timeout", old.stop_timeout != new.stop_timeout),
+        ("[control]", merged.control != new.control),
+        ("[log] format, repeat_interval", merged.log != new.log),
+        ("stop_timeout", merged.stop_timeout != new.stop_timeout),
     ];
-    let change = |live| move |(key, _): &(&'static str, bool)| Change { key, live };
-    let live = live
-        .iter()
-        .filter(|(_, differs)| *differs)
-        .map(change(true));
+    let live = live.into_iter().map(|(key, differs)| (key, differs, true));
     let restart = restart
-        .iter()
-        .filter(|(_, differs)| *differs)
-        .map(change(false));
-    live.chain(restart).collect()
-}
-
-/// The part of `[kafka]` that connections are made of.
-fn wired(kafka: &KafkaConfig) -> KafkaConfig {
-    let neutral = KafkaConfig::new(Vec::new());
-    KafkaConfig {
-        batch_size: neutral.batch_size,
-        batch_events: neutral.batch_events,
-        linger: neutral.linger,
-        ..kafka.clone()
-    }
-}
-
-fn log_wired(config: &Config) -> (super::LogFormat, std::time::Duration) {
-    (config.log.format, config.log.repeat_interval)
+        .into_iter()
+        .map(|(key, differs)| (key, differs, false));
+    live.chain(restart)
+        .filter(|(_, differs, _)| *differs)
+        .map(|(key, _, live)| Change { key, live })
+        .collect()
 }

@@ -1,1 +1,11 @@
-//! it
+//! The integration tests, in one crate.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test, helpers included, fails by panicking"
+)]
+
+/// The real binary: exit codes and output.
+mod cli;

@@ -314,7 +314,8 @@ fn a_reload_says_what_takes_effect_and_what_needs_a_restart() {
     let new = MINIMAL
         .replace("\"t\"", "\"u\"")
         .replace("k:9092\"", "k2:9092\"\nlinger.ms = 9");
-    let found = changes(&old, &accepted(load(&new)));
+    let new = accepted(load(&new));
+    let found = changes(&old, &new);
     let text: Vec<String> = found.iter().map(Change::to_string).collect();
     assert_eq!(
         text,
@@ -324,4 +325,10 @@ fn a_reload_says_what_takes_effect_and_what_needs_a_restart() {
             "[kafka] (all but its batch limits): takes effect after a restart",
         ]
     );
+    let merged = old.with_live_parts(new.clone());
+    assert_eq!(
+        (&merged.routes, &merged.kafka.bootstrap),
+        (&new.routes, &old.kafka.bootstrap)
+    );
+    assert!(changes(&merged, &new).iter().all(|change| !change.live));
 }

@@ -1,0 +1,207 @@
+//! The command line as clap reads it: syntax only, no meaning.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{ConfigSource, Context, FirstLook, parse_duration};
+
+/// The configuration that is read when no flag names another.
+pub const DEFAULT_CONFIG: &str = "/etc/spoolway/spoolway.toml";
+
+/// Gets every event off this host and into Apache Kafka.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 done, 64 usage, 69 the daemon is not available, \
+    70 internal error, 75 not durable (try again later), 78 configuration."
+)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the daemon in the foreground.
+    Run(RunArgs),
+    /// Check a configuration, with its secrets and certificates, and report every mistake.
+    Check(CheckArgs),
+    /// Send the lines of standard input to a running daemon.
+    Push(PushArgs),
+    /// Show what a running daemon holds and does.
+    Status(StatusArgs),
+    /// Look at the events that Kafka refused for good, send them again, or drop them.
+    DeadLetter(DeadLetterArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// Configuration file [default: /etc/spoolway/spoolway.toml]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["socket", "brokers", "topic"])]
+    config: Option<PathBuf>,
+    /// Directory of the spool; wins over spool.dir
+    #[arg(long, value_name = "DIR")]
+    spool_dir: Option<PathBuf>,
+    /// First look without a file: Unix socket to listen on
+    #[arg(long, value_name = "PATH", requires_all = ["brokers", "topic", "spool_dir"])]
+    socket: Option<PathBuf>,
+    /// First look: bootstrap servers, host:port[,host:port]
+    #[arg(long, value_name = "LIST", requires = "socket")]
+    brokers: Option<String>,
+    /// First look: topic for all events
+    #[arg(long, value_name = "TOPIC", requires = "socket")]
+    topic: Option<String>,
+}
+
+impl RunArgs {
+    /// Where the configuration comes from, to be loaded now and at each reload.
+    pub(super) fn source(self) -> ConfigSource {
+        let context = Context {
+            spool_dir: self.spool_dir,
+            ..Context::default()
+        };
+        match (self.socket, self.brokers, self.topic) {
+            (Some(socket), Some(brokers), Some(topic)) => ConfigSource::Flags {
+                flags: FirstLook {
+                    socket,
+                    brokers,
+                    topic,
+                },
+                context,
+            },
+            _ => ConfigSource::File {
+                path: config_or_default(self.config),
+                context,
+            },
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// Configuration file [default: /etc/spoolway/spoolway.toml]
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    file: Option<PathBuf>,
+    /// The same as FILE
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Directory of the spool; wins over spool.dir
+    #[arg(long, value_name = "DIR")]
+    spool_dir: Option<PathBuf>,
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl CheckArgs {
+    /// The file to check, with everything it names.
+    pub(super) fn source(&self) -> ConfigSource {
+        let context = Context {
+            spool_dir: self.spool_dir.clone(),
+            probe_files: true,
+            ..Context::default()
+        };
+        let path = config_or_default(self.file.clone().or_else(|| self.config.clone()));
+        ConfigSource::File { path, context }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PushArgs {
+    /// Socket of the input
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["config", "input"])]
+    pub(super) socket: Option<PathBuf>,
+    /// Configuration that names the socket [default: /etc/spoolway/spoolway.toml]
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Name of the input; without it the only one
+    #[arg(long, value_name = "NAME")]
+    pub(super) input: Option<String>,
+    /// Wait until every line is durable, as the input's ack setting means it
+    #[arg(long)]
+    pub(super) ack: bool,
+    /// Longest wait without any progress
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
+    pub(super) timeout: Duration,
+}
+
+/// How a running daemon is found.
+#[derive(Debug, Args)]
+pub(super) struct ControlArgs {
+    /// Configuration of the daemon [default: /etc/spoolway/spoolway.toml]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(super) config: Option<PathBuf>,
+    /// Spool directory of the daemon, when it runs without a file
+    #[arg(long, value_name = "DIR", global = true, conflicts_with = "control")]
+    pub(super) spool_dir: Option<PathBuf>,
+    /// Control socket of the daemon
+    #[arg(long, value_name = "PATH", global = true)]
+    pub(super) control: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    pub(super) control: ControlArgs,
+    /// Print the daemon's answer as one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DeadLetterArgs {
+    #[command(flatten)]
+    pub(super) control: ControlArgs,
+    #[command(subcommand)]
+    pub(super) command: DeadLetterCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DeadLetterCommand {
+    /// List dead letters, oldest first.
+    List {
+        /// First sequence number
+        #[arg(long, value_name = "SEQ", default_value_t = 0)]
+        from: u64,
+        /// Most entries
+        #[arg(long, value_name = "COUNT", default_value_t = 100)]
+        limit: u32,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the bytes of one on standard output, and what is known of it on standard error.
+    Show {
+        /// Its sequence number
+        seq: u64,
+    },
+    /// Send them again.
+    Retry(Selection),
+    /// Remove them for good.
+    Drop {
+        #[command(flatten)]
+        selection: Selection,
+        /// Yes, these events may be lost
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Some dead letters, or all.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct Selection {
+    /// Sequence numbers
+    #[arg(value_name = "SEQ")]
+    pub(super) seqs: Vec<u64>,
+    /// All of them
+    #[arg(long)]
+    pub(super) all: bool,
+}
+
+/// The file that a flag names, or the default.
+pub(super) fn config_or_default(config: Option<PathBuf>) -> PathBuf {
+    config.unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG))
+}

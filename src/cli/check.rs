@@ -1,0 +1,51 @@
+//! `spoolway check`: what a start would say about a configuration, without starting.
+
+use serde::Serialize;
+
+use super::CliError;
+use super::args::CheckArgs;
+use super::control::print_line;
+use crate::config::{Config, Report, format_size};
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Verdict<'r> {
+    ok: bool,
+    #[serde(flatten)]
+    report: &'r Report,
+}
+
+pub(super) fn check(args: &CheckArgs) -> Result<(), CliError> {
+    let result = args.source().load();
+    if args.json {
+        let report = match &result {
+            Ok(loaded) => &loaded.warnings,
+            Err(report) => report,
+        };
+        let verdict = Verdict {
+            ok: result.is_ok(),
+            report,
+        };
+        let text = serde_json::to_string(&verdict);
+        print_line(&text.map_err(|error| CliError::Answer(error.to_string()))?)?;
+    }
+    let loaded = result.map_err(CliError::Config)?;
+    if !args.json {
+        for warning in loaded.warnings.lines() {
+            eprintln!("{warning}");
+        }
+        print_line(&format!("{}: ok", loaded.warnings.origin))?;
+        print_line(&memory(&loaded.config))?;
+    }
+    Ok(())
+}
+
+/// The limits that memory adds up from; nothing grows with the backlog.
+fn memory(config: &Config) -> String {
+    format!(
+        "memory limits: {} intake, {} for each open file of the spool, {} batches in flight",
+        format_size(config.spool.intake_memory.into()),
+        format_size(config.spool.cache_bytes),
+        format_size(config.kafka.buffer_memory.into())
+    )
+}

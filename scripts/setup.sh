@@ -57,9 +57,10 @@ install_packages() {
     fi
     say "installing $packages"
     # shellcheck disable=SC2086  # both are lists of words
-    $root apt-get update -qq
+    $root apt-get update -qq || return 1
     # shellcheck disable=SC2086
-    $root DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $packages
+    $root DEBIAN_FRONTEND=noninteractive \
+        apt-get install -qq -y --no-install-recommends $packages >&2 || return 1
     java_is_enough || {
         say "java is older than $least_java: put a newer one first on PATH"
         return 1
@@ -75,11 +76,16 @@ fetch_kafka() {
         return 1
     fi
     say "fetching Apache Kafka $1 into $home"
-    mkdir -p "$cache"
-    partial=$(mktemp -d "$cache/.kafka-$1.XXXXXX")
+    mkdir -p "$cache" || return 1
+    partial=$(mktemp -d "$cache/.kafka-$1.XXXXXX") || return 1
     trap 'rm -rf -- "$partial"' EXIT
-    mvn -q -B -f "$here/kafka/pom.xml" "-Dbroker.version=$1" "-Dtools.version=$2" \
-        dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$partial/libs" >&2
+    mvn -q -B -Dstyle.color=never -f "$here/kafka/pom.xml" \
+        "-Dbroker.version=$1" "-Dtools.version=$2" \
+        dependency:copy-dependencies -DincludeScope=runtime \
+        "-DoutputDirectory=$partial/libs" >&2 || {
+        say "maven could not fetch Apache Kafka $1; its own message is above"
+        return 1
+    }
     [ -f "$partial/libs/kafka_2.13-$1.jar" ] || {
         say "maven ended well but brought no kafka_2.13-$1.jar"
         return 1
@@ -95,17 +101,18 @@ while [ $# -gt 0 ]; do
     case $1 in
         --bench) bench=yes ;;
         --check) check=yes ;;
-        *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+        *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     esac
     shift
 done
 
 failed=no
 install_packages || failed=yes
+has cargo || { say 'no cargo on PATH: install Rust 1.88 or newer'; failed=yes; }
 if [ "$check" = yes ] || [ "$failed" = no ]; then
     for pair in $kafka_versions; do
         fetch_kafka "${pair%%:*}" "${pair##*:}" || { failed=yes; [ "$check" = yes ] || break; }
     done
 fi
 [ "$failed" = no ] || exit 1
-say "ready: Kafka ${kafka_versions} (broker:tools) in $cache"
+say "ready: Apache Kafka (broker:tools) $kafka_versions in $cache"

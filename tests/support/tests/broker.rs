@@ -109,6 +109,13 @@ fn kafka_3_9_stores_what_it_is_sent_and_keeps_it_over_kill_9() {
     stores_and_comes_back(Version::V3_9);
 }
 
+#[test]
+fn a_broker_that_cannot_start_says_why() {
+    let start = Kafka::builder().property("num.io.threads", "none").start();
+    let error = format!("{:#}", start.unwrap_err());
+    assert!(error.contains("num.io.threads"), "{error}");
+}
+
 const HOLDER: &str = "helper_that_holds_a_broker_until_it_is_killed";
 const HOLDER_SAYS: &str = "broker ";
 

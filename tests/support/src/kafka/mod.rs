@@ -235,14 +235,15 @@ impl Kafka {
         }
         java.arg("kafka.Kafka")
             .arg(folder.join("server.properties"));
-        let process = Process::start(java, &folder.join("broker.log"), folder)?;
-        let process = self.process.insert(process);
-        let admin = Admin::new(self.ports.address(Listener::Plaintext));
-        let ready = wait::wait_for(READY_TIMEOUT, "the broker to serve", || {
+        let mut process = Process::start(java, &folder.join("broker.log"), folder)?;
+        let admin = self.admin();
+        wait::wait_for(READY_TIMEOUT, "the broker to serve", || {
             ensure!(process.is_running()?, "the broker ended");
             Ok(admin.brokers().is_ok_and(|brokers| brokers == [NODE_ID]))
-        });
-        ready.with_context(|| format!("the broker wrote:\n{}", process.log_tail()))
+        })
+        .with_context(|| format!("the broker wrote:\n{}", process.log_tail()))?;
+        self.process = Some(process);
+        Ok(())
     }
 
     /// SIGKILL. Data and ports stay for `start`.

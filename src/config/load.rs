@@ -63,7 +63,7 @@ impl ConfigSource {
 pub fn from_file(path: &Path, mut context: Context) -> Result<Loaded, Report> {
     let origin = path.display().to_string();
     let unreadable = |error: std::io::Error| {
-        let help = "name the file with --config, or see spoolway run --help".to_owned();
+        let help = "name another one with --config".to_owned();
         Report::whole(
             origin.clone(),
             format!("cannot read the file: {error}"),

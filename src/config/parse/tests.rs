@@ -6,6 +6,8 @@ use crate::config::*;
 
 const SAMPLE: &str = include_str!("../../../packaging/spoolway.toml");
 
+const DOCUMENTATION: &str = include_str!("../../../docs/configuration.md");
+
 const MINIMAL: &str = "[spool]\ndir = \"/s\"\n[[input]]\nname = \"app\"\ntype = \"unix\"\n\
     path = \"/r/app.sock\"\n[kafka]\nbootstrap.servers = \"k:9092\"\n[[route]]\ntopic = \"t\"\n";
 
@@ -66,6 +68,40 @@ fn every_commented_line_of_the_sample_shows_the_true_default() {
     assert_eq!(loaded.config.routes, plain.routes);
     assert_eq!(loaded.config.log, plain.log);
     assert_eq!(loaded.config.stop_timeout, plain.stop_timeout);
+}
+
+#[test]
+fn the_documentation_names_every_key_of_the_sample() {
+    let keys = SAMPLE.lines().filter_map(|line| {
+        let (key, _) = line.trim_start_matches('#').split_once(" = ")?;
+        (!key.contains(' ')).then_some(key)
+    });
+    let keys: Vec<&str> = keys.collect();
+    assert!(keys.len() > 50, "{keys:?}");
+    for key in keys {
+        assert!(DOCUMENTATION.contains(&format!("\n| `{key}`")), "{key}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn a_damaged_file_is_reported_and_never_panics(
+        at in 0..SAMPLE.len(),
+        length in 0usize..40,
+        insert in ".{0,12}",
+    ) {
+        let keep = |mut index: usize| {
+            while !SAMPLE.is_char_boundary(index) {
+                index -= 1;
+            }
+            index
+        };
+        let end = keep((at + length).min(SAMPLE.len()));
+        let damaged = [&SAMPLE[..keep(at).min(end)], &insert, &SAMPLE[end..]].concat();
+        for line in load(&damaged).map_or_else(|report| report, |loaded| loaded.warnings).lines() {
+            proptest::prop_assert!(!line.chars().any(char::is_control), "{line:?}");
+        }
+    }
 }
 
 #[test]

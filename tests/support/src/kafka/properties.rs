@@ -201,7 +201,9 @@ fn add_sasl(text: &mut String) -> Result<()> {
 pub(super) const NODE_ID: i32 = 1;
 
 /// The same for every broker. `ANONYMOUS` is whoever connects without SASL or a client
-/// certificate, the broker itself included.
+/// certificate, the broker itself included. The session is short because a killed broker may
+/// register again only when its old session has ended, but long enough for a busy machine.
+/// The default buffer of the log cleaner alone would fill the small heap.
 const FIXED: &str = "\
 process.roles=broker,controller
 node.id=1

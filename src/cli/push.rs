@@ -135,10 +135,11 @@ impl Copy {
         if let Err(error) = result {
             *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         }
+        // Said before the end of the stream is: the daemon may answer it and close at once.
+        self.finished.store(true, Ordering::Release);
         // The end of the stream tells the daemon that no line follows. When it is gone
         // already, the reader of answers finds out.
         let _ = socket.shutdown(Shutdown::Write);
-        self.finished.store(true, Ordering::Release);
     }
 
     fn copy(&self, mut input: impl Read, socket: &mut UnixStream) -> Result<(), String> {

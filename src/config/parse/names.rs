@@ -72,7 +72,11 @@ pub(super) const FIXED: [Fixed; 11] = [
 
 /// Properties that are refused whatever their value, with the reason. A name that ends in
 /// a dot stands for every name that begins with it.
-pub(super) const REFUSED: [(&str, &str); 46] = [
+pub(super) const REFUSED: [(&str, &str); 52] = [
+    (
+        "auto.include.jmx.reporter",
+        "it names Java code; use spoolway status",
+    ),
     ("broker.address.family", "both address families are tried"),
     (
         "compression.lz4.level",
@@ -143,6 +147,10 @@ pub(super) const REFUSED: [(&str, &str); 46] = [
         "OAUTHBEARER is not supported; use SCRAM-SHA-512 over SASL_SSL",
     ),
     ("security.providers", "it names Java code"),
+    (
+        "socket.connection.setup.timeout.max.ms",
+        "each attempt has the time of socket.connection.setup.timeout.ms",
+    ),
     ("socket.keepalive.enable", "TCP keepalive is always on"),
     ("socket.nagle.disable", "TCP_NODELAY is always on"),
     (
@@ -186,6 +194,9 @@ pub(super) const REFUSED: [(&str, &str); 46] = [
         "ssl.keystore.password",
         "only PEM files are read, and they have no password",
     ),
+    ("ssl.provider", "it names Java code"),
+    ("ssl.secure.random.implementation", "it names Java code"),
+    ("ssl.trustmanager.algorithm", "it names Java code"),
     ("ssl.protocol", "TLS 1.2 and 1.3 are fixed"),
     (
         "ssl.truststore.certificates",
@@ -200,8 +211,12 @@ pub(super) const REFUSED: [(&str, &str); 46] = [
         "events do not need transactions; each is delivered by itself",
     ),
     (
-        "transaction.timeout.ms",
+        "transaction.",
         "events do not need transactions; each is delivered by itself",
+    ),
+    (
+        "value.serializer",
+        "keys and values are the bytes themselves; remove the line",
     ),
 ];
 

@@ -231,6 +231,43 @@ fn kafka_properties_that_could_lose_or_reorder_events_are_refused_with_the_reaso
     }
 }
 
+/// "Producer Configs" of the documentation of Apache Kafka 4.
+const PRODUCER_CONFIGS: &str = "bootstrap.servers key.serializer value.serializer \
+    buffer.memory compression.type retries ssl.key.password ssl.keystore.certificate.chain \
+    ssl.keystore.key ssl.keystore.location ssl.keystore.password \
+    ssl.truststore.certificates ssl.truststore.location ssl.truststore.password batch.size \
+    client.dns.lookup client.id compression.gzip.level compression.lz4.level \
+    compression.zstd.level connections.max.idle.ms delivery.timeout.ms linger.ms max.block.ms \
+    max.request.size partitioner.class partitioner.ignore.keys receive.buffer.bytes \
+    request.timeout.ms sasl.client.callback.handler.class sasl.jaas.config \
+    sasl.kerberos.service.name sasl.login.callback.handler.class sasl.login.class \
+    sasl.mechanism sasl.oauthbearer.token.endpoint.url security.protocol send.buffer.bytes \
+    socket.connection.setup.timeout.max.ms socket.connection.setup.timeout.ms \
+    ssl.enabled.protocols ssl.keystore.type ssl.protocol ssl.provider ssl.truststore.type acks \
+    enable.idempotence enable.metrics.push interceptor.classes \
+    max.in.flight.requests.per.connection metadata.max.age.ms metadata.max.idle.ms \
+    metadata.recovery.rebootstrap.trigger.ms metadata.recovery.strategy metric.reporters \
+    metrics.num.samples metrics.recording.level metrics.sample.window.ms \
+    partitioner.adaptive.partitioning.enable partitioner.availability.timeout.ms \
+    reconnect.backoff.max.ms reconnect.backoff.ms retry.backoff.max.ms retry.backoff.ms \
+    sasl.kerberos.kinit.cmd sasl.login.refresh.buffer.seconds sasl.oauthbearer.scope.claim.name \
+    security.providers ssl.cipher.suites ssl.endpoint.identification.algorithm \
+    ssl.engine.factory.class ssl.keymanager.algorithm ssl.secure.random.implementation \
+    ssl.trustmanager.algorithm transaction.timeout.ms transaction.two.phase.commit.enable \
+    transactional.id config.providers auto.include.jmx.reporter";
+
+#[test]
+fn every_producer_property_of_kafka_is_known_and_none_is_refused_without_a_reason() {
+    for name in PRODUCER_CONFIGS.split_whitespace() {
+        let text = match with_kafka(&format!("\"{name}\" = \"strange value\"")) {
+            Ok(_) => continue,
+            Err(report) => report.to_string(),
+        };
+        assert!(!text.contains("is not a known key"), "{text}");
+    }
+    assert!(refusal(with_kafka("client.idd = \"x\"")).contains("did you mean client.id?"));
+}
+
 #[test]
 fn sizes_that_contradict_each_other_are_refused_or_warned_about() {
     let text = refusal(with_kafka("batch.size = \"2MiB\""));

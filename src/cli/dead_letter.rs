@@ -1,6 +1,7 @@
 //! `spoolway dead-letter`: the events that Kafka refused for good.
 
 use std::io::{self, Write};
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value, json};
 
@@ -10,6 +11,9 @@ use super::control::{ask, print_line};
 
 /// The field of a shown dead letter that holds its bytes, in hexadecimal.
 const PAYLOAD: &str = "bytes_hex";
+
+/// The end of the year 9999, in milliseconds since the epoch.
+const MILLIS_MAX: u64 = 253_402_300_800_000;
 
 pub(super) fn dead_letter(args: &DeadLetterArgs) -> Result<(), CliError> {
     match &args.command {
@@ -70,20 +74,36 @@ fn list(data: &Value, as_json: bool) -> Result<(), CliError> {
 
 /// `seq topic size: reason`, and whatever else the daemon knows.
 fn describe(entry: &Value) -> String {
-    let field = |key: &str| entry.get(key).map(plain).unwrap_or_else(|| "?".to_owned());
+    let field = |key: &str| entry.get(key).map_or_else(|| "?".to_owned(), plain);
     let mut line = format!("{} {} {}B", field("seq"), field("topic"), field("size"));
     for (key, value) in entry.as_object().into_iter().flatten() {
         if !["seq", "topic", "size", "reason"].contains(&key.as_str()) && !value.is_null() {
-            line += &format!(" {}={}", key.escape_debug(), plain(value));
+            let (key, value) = named(key, value);
+            line += &format!(" {key}={value}");
         }
     }
     line + &format!(": {}", field("reason"))
+}
+
+/// A field for people: `received_ms` is a point in time and shown as one.
+fn named(key: &str, value: &Value) -> (String, String) {
+    let millis = key.strip_suffix("_ms").zip(value.as_u64());
+    let time = millis.and_then(|(name, millis)| {
+        let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis))?;
+        // Beyond the year 9999 there is no such notation, and the clock was wrong anyway.
+        (millis < MILLIS_MAX).then(|| (name, humantime::format_rfc3339_millis(at).to_string()))
+    });
+    match time {
+        Some((name, time)) => (name.escape_debug().to_string(), time),
+        None => (key.escape_debug().to_string(), plain(value)),
+    }
 }
 
 /// A value on one line, without control characters.
 pub(super) fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.escape_debug().to_string(),
+        Value::Array(parts) => parts.iter().map(plain).collect::<Vec<_>>().join(": "),
         other => other.to_string(),
     }
 }
@@ -107,7 +127,8 @@ fn show(data: Value) -> Result<(), CliError> {
 
 fn print_metadata(fields: &Map<String, Value>) {
     for (key, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
-        eprintln!("{}: {}", key.escape_debug(), plain(value));
+        let (key, value) = named(key, value);
+        eprintln!("{key}: {value}");
     }
 }
 
@@ -150,5 +171,10 @@ mod tests {
         let entry = json!({"seq": 7, "topic": "t", "size": 3, "reason": "too\nlarge", "code": 10});
         assert_eq!(describe(&entry), "7 t 3B code=10: too\\nlarge");
         assert_eq!(describe(&json!({})), "? ? ?B: ?");
+        let entry = json!({"seq": 1, "received_ms": 1_700_000_000_123_u64, "at_ms": u64::MAX});
+        assert_eq!(
+            describe(&entry),
+            "1 ? ?B at_ms=18446744073709551615 received=2023-11-14T22:13:20.123Z: ?"
+        );
     }
 }

@@ -263,7 +263,8 @@ mod tests {
             "spool": {"dir": "/s", "disk_bytes": 1_572_864, "max_bytes": 10_737_418_240_u64,
                 "free_bytes": 1024, "full": "max_bytes is reached", "flush_p99_micros": 1500},
             "inputs": [{"name": "app", "connections": 2, "refused": {"too_long": 4, "busy": 0}}],
-            "drain": {"lanes": [{"topic": "t", "partition": 0, "in_flight": 5, "lagging": false}]},
+            "drain": {"lanes": [{"topic": "t", "partition": 0, "in_flight": 5, "lagging": false}],
+                "doomed": [["u", "unknown topic"]]},
             "kafka": {"halted": "wrong password", "brokers": [{"id": 1,
                 "connection": {"up": true, "address": "k:9092", "error": null}}]},
         }));
@@ -278,7 +279,8 @@ mod tests {
              input       app connections=2 refused.too_long=4\n\
              partition   t 0 in_flight=5\n\
              HALTED      wrong password\n\
-             broker      1 connection.address=k:9092 connection.up"
+             broker      1 connection.address=k:9092 connection.up\n\
+             REFUSED     u: unknown topic"
         );
     }
 

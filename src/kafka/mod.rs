@@ -8,14 +8,29 @@
 //! # Layout
 //! - [`BatchBuilder`] encodes records and compresses them; runs on the drain's thread.
 
+mod actor;
+mod backoff;
 mod batch;
+mod broker;
 mod cluster;
 mod codec;
+mod connect;
+mod control;
+mod core;
+mod link;
+mod outcome;
+mod producer;
+mod read;
 mod report;
+mod sasl;
 mod status;
+mod tls;
+mod topics;
+mod wire;
 
 pub use batch::{BatchBuilder, EncodeError, EncodedBatch, HeaderRef, RecordRef};
 pub use cluster::{ClusterView, PartitionView, TopicView};
 pub use codec::CodecError;
+pub use producer::{Producer, StartError};
 pub use report::{Batch, Refusal, Report, TopicPartition};
 pub use status::{BrokerStatus, ConnectionStatus, KafkaStatus, PartitionStatus, Totals};

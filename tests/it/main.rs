@@ -9,3 +9,7 @@
 
 /// The real binary: exit codes and output.
 mod cli;
+/// The producer against brokers that fail.
+mod producer_faults;
+/// What the tests of the producer share.
+mod producer_rig;

@@ -1,0 +1,653 @@
+//! The task that drives the core: mailbox in, requests and reports out.
+//!
+//! Owns the broker tasks, the control task and what is known of topics. Decides nothing
+//! about batches; that is the core's part.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot};
+
+use super::backoff::Backoff;
+use super::broker::{BrokerEvent, BrokerNews, BrokerTask, Command};
+use super::connect::Connector;
+use super::control::{Ask, ControlEvent, ControlTask};
+use super::core::{Action, Core, Now, Part, PartReply, Reply, RequestId, Settings};
+use super::outcome::verdict;
+use super::topics::{self, Standing, Topic};
+use super::wire::{Metadata, Produce, Produced, TopicBatches};
+use super::{
+    Batch, BrokerStatus, ClusterView, ConnectionStatus, KafkaStatus, Report, TopicPartition,
+};
+use crate::config::{HostPort, KafkaConfig};
+use crate::proof::BrokerAuthority;
+
+/// The status is made anew at most this often while batches flow.
+const STATUS_EVERY: Duration = Duration::from_millis(250);
+
+/// Part of the request deadline that the broker may spend on waiting for its replicas, so
+/// that its answer comes before we give up.
+const REPLICA_WAIT: f64 = 0.66;
+
+/// Most messages handled before the core's actions are carried out.
+const BURST: usize = 64;
+
+/// What reaches the actor.
+#[derive(Debug)]
+pub(super) enum Event {
+    Send(Batch),
+    Want(Arc<str>),
+    Broker(BrokerEvent),
+    Control(ControlEvent),
+    Close {
+        deadline: Duration,
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// A broker that leads a wanted partition.
+#[derive(Debug)]
+struct Leader {
+    task: u64,
+    address: HostPort,
+    commands: mpsc::UnboundedSender<Command>,
+    connection: ConnectionStatus,
+    needs_person: bool,
+}
+
+/// See the module.
+pub(super) struct Actor {
+    connector: Arc<Connector>,
+    core: Core,
+    rng: fastrand::Rng,
+    reports: Box<dyn Fn(Report) + Send + Sync>,
+    cluster: Arc<ArcSwap<ClusterView>>,
+    status: Arc<ArcSwap<KafkaStatus>>,
+    /// Weak, so that the tasks end when all handles are gone.
+    events: mpsc::WeakUnboundedSender<Event>,
+    asks: Option<mpsc::UnboundedSender<Ask>>,
+    leaders: BTreeMap<i32, Leader>,
+    next_task: u64,
+    topics: HashMap<Arc<str>, Topic>,
+    control: ConnectionStatus,
+    control_halt: Option<String>,
+    identity_error: Option<(String, bool)>,
+    metadata: Schedule,
+    status_due: Instant,
+    closing: Option<(Instant, oneshot::Sender<()>)>,
+}
+
+/// When metadata is asked for.
+#[derive(Debug)]
+struct Schedule {
+    due: Option<Instant>,
+    asked_at: Option<Instant>,
+    /// Asked, and no answer yet.
+    open: bool,
+    /// Answers in a row that left something unsettled.
+    unsettled: u32,
+}
+
+impl Actor {
+    pub(super) fn new(
+        config: &KafkaConfig,
+        authority: BrokerAuthority,
+        mut rng: fastrand::Rng,
+        (cluster, status): (Arc<ArcSwap<ClusterView>>, Arc<ArcSwap<KafkaStatus>>),
+        events: mpsc::WeakUnboundedSender<Event>,
+        reports: Box<dyn Fn(Report) + Send + Sync>,
+    ) -> Self {
+        let settings = Settings {
+            max_in_flight: usize::from(config.max_in_flight.max(1)),
+            max_request_bytes: config.max_request_size as usize,
+            retry: Backoff {
+                first: config.retry_backoff,
+                max: config.retry_backoff_max,
+            },
+        };
+        let core = Core::new(settings, authority, rng.fork());
+        let metadata = Schedule {
+            due: None,
+            asked_at: None,
+            open: false,
+            unsettled: 0,
+        };
+        Self {
+            connector: Connector::new(config.clone()),
+            core,
+            rng,
+            reports,
+            cluster,
+            status,
+            events,
+            asks: None,
+            leaders: BTreeMap::new(),
+            next_task: 0,
+            topics: HashMap::new(),
+            control: ConnectionStatus::default(),
+            control_halt: None,
+            identity_error: None,
+            metadata,
+            status_due: Instant::now(),
+            closing: None,
+        }
+    }
+
+    /// Runs until closed, or until every handle is gone.
+    pub(super) async fn run(mut self, mut mailbox: mpsc::UnboundedReceiver<Event>) {
+        self.start_control();
+        let mut burst = Vec::with_capacity(BURST);
+        loop {
+            let wake = self.next_wakeup();
+            let pause = wake.saturating_duration_since(Instant::now());
+            tokio::select! {
+                count = mailbox.recv_many(&mut burst, BURST) => {
+                    if count == 0 {
+                        return; // every handle is gone: nobody is left to report to
+                    }
+                }
+                () = tokio::time::sleep(pause) => {}
+            }
+            let now = now();
+            for event in burst.drain(..) {
+                self.handle(event, now);
+            }
+            self.core.tick(now);
+            self.retry_denied(now);
+            self.act(now);
+            self.ask_metadata(now);
+            if self.closed(now) {
+                return;
+            }
+            if self.status_due <= now.mono {
+                self.publish_status(now.mono);
+            }
+        }
+    }
+
+    fn next_wakeup(&self) -> Instant {
+        let denied = self.topics.values().filter_map(Topic::denied_until).min();
+        let closing = self.closing.as_ref().map(|(deadline, _)| *deadline);
+        let due = self.metadata.due.filter(|_| !self.metadata.open);
+        let wakes = [
+            self.core.next_wakeup(),
+            denied,
+            closing,
+            due,
+            Some(self.status_due),
+        ];
+        wakes.into_iter().flatten().min().unwrap_or(self.status_due)
+    }
+
+    fn handle(&mut self, event: Event, now: Now) {
+        match event {
+            Event::Send(batch) => {
+                self.want(&batch.to.topic, now);
+                self.core.send(batch, now);
+            }
+            Event::Want(topic) => self.want(&topic, now),
+            Event::Broker(event) => self.broker(event, now),
+            Event::Control(event) => self.control(event, now),
+            Event::Close { deadline, done } => {
+                self.core.close();
+                self.closing = Some((now.mono + deadline, done));
+            }
+        }
+    }
+
+    fn want(&mut self, topic: &Arc<str>, now: Now) {
+        if !self.topics.contains_key(topic) {
+            self.topics.insert(topic.clone(), Topic::default());
+            self.metadata.due = Some(now.mono);
+            self.metadata.open = false;
+        }
+    }
+
+    fn start_control(&mut self) {
+        let (asks, mailbox) = mpsc::unbounded_channel();
+        self.asks = Some(asks);
+        let events = self.events.clone();
+        let emit = move |event| {
+            if let Some(events) = events.upgrade() {
+                let _ = events.send(Event::Control(event));
+            }
+        };
+        let connector = self.connector.clone();
+        let rng = self.rng.fork();
+        tokio::spawn(
+            ControlTask {
+                connector,
+                asks: mailbox,
+                emit,
+                rng,
+            }
+            .run(),
+        );
+    }
+
+    fn control(&mut self, event: ControlEvent, now: Now) {
+        match event {
+            ControlEvent::Up { address } => {
+                let address = words(&address);
+                self.control = ConnectionStatus {
+                    up: true,
+                    address,
+                    error: None,
+                    retry_at: None,
+                };
+                self.control_halt = None;
+                tracing::info!(address = self.control.address, "connected for metadata");
+            }
+            ControlEvent::Down {
+                address,
+                error,
+                needs_person,
+                retry_at,
+            } => {
+                let address = words(&address);
+                tracing::warn!(address, error, "no connection for metadata");
+                self.control_halt = needs_person.then(|| error.clone());
+                let (error, retry_at) = (Some(error), Some(retry_at));
+                self.control = ConnectionStatus {
+                    up: false,
+                    address,
+                    error,
+                    retry_at,
+                };
+            }
+            ControlEvent::ProducerId(identity) => {
+                self.identity_error = None;
+                self.core.identity(identity, now);
+            }
+            ControlEvent::ProducerIdRefused {
+                reason,
+                needs_person,
+            } => {
+                tracing::warn!(reason, "no producer id yet");
+                self.identity_error = Some((reason, needs_person));
+            }
+            ControlEvent::Metadata(metadata) => self.take_metadata(&metadata, now),
+        }
+        self.status_due = now.mono;
+    }
+
+    fn take_metadata(&mut self, metadata: &Metadata, now: Now) {
+        topics::update(&mut self.topics, metadata, now.mono);
+        self.sync_leaders(metadata, now);
+        let mut topics = std::mem::take(&mut self.topics);
+        for (name, topic) in &mut topics {
+            self.sync_topic(name, topic, now);
+        }
+        let unsettled = topics.values().any(Topic::unsettled);
+        self.topics = topics;
+        let config = self.connector.config();
+        self.metadata.open = false;
+        self.metadata.unsettled = if unsettled {
+            self.metadata.unsettled + 1
+        } else {
+            0
+        };
+        let pause = if unsettled {
+            let retry = Backoff {
+                first: config.retry_backoff,
+                max: config.retry_backoff_max,
+            };
+            retry.after(self.metadata.unsettled, &mut self.rng)
+        } else {
+            config.metadata_max_age
+        };
+        self.metadata.due = Some(now.mono + pause);
+        self.publish_cluster(now.mono);
+    }
+
+    /// Tells the core what is now known of a topic.
+    fn sync_topic(&mut self, name: &Arc<str>, topic: &Topic, now: Now) {
+        match topic.standing(now.mono) {
+            Standing::Failing { reason, since } => {
+                self.core.topic_failing(name, reason, since, now);
+            }
+            Standing::Usable => self.core.topic_usable(name),
+            Standing::Wait => return,
+        }
+        for (id, leader) in topic.partitions() {
+            let to = TopicPartition {
+                topic: name.clone(),
+                partition: *id,
+            };
+            self.core.leader(&to, *leader, now);
+        }
+        for id in self.core.partitions_of(name) {
+            if !topic.partitions().iter().any(|(known, _)| *known == id) {
+                let to = TopicPartition {
+                    topic: name.clone(),
+                    partition: id,
+                };
+                self.core.partition_gone(&to);
+            }
+        }
+    }
+
+    /// Starts tasks for new leaders, stops those of brokers that lead nothing wanted.
+    fn sync_leaders(&mut self, metadata: &Metadata, now: Now) {
+        let leading: Vec<i32> = self
+            .topics
+            .values()
+            .flat_map(|topic| topic.partitions().iter().filter_map(|(_, leader)| *leader))
+            .collect();
+        let mut wanted = BTreeMap::new();
+        for broker in metadata.brokers.iter().filter(|b| leading.contains(&b.id)) {
+            let address = HostPort {
+                host: broker.host.clone(),
+                port: broker.port,
+            };
+            wanted.insert(broker.id, address);
+        }
+        let moved = |id: &i32, leader: &Leader| wanted.get(id) != Some(&leader.address);
+        let gone = self.leaders.iter().filter(|(id, leader)| moved(id, leader));
+        let gone: Vec<i32> = gone.map(|(id, _)| *id).collect();
+        for id in gone {
+            self.leaders.remove(&id);
+            self.core.connection(id, false, now);
+        }
+        for (id, address) in wanted {
+            if !self.leaders.contains_key(&id) {
+                self.start_broker(id, address);
+            }
+        }
+    }
+
+    fn start_broker(&mut self, broker: i32, address: HostPort) {
+        let (commands, mailbox) = mpsc::unbounded_channel();
+        let task = self.next_task;
+        self.next_task += 1;
+        let events = self.events.clone();
+        let emit = move |event| {
+            if let Some(events) = events.upgrade() {
+                let _ = events.send(Event::Broker(event));
+            }
+        };
+        let connection = ConnectionStatus {
+            address: words(&address),
+            ..ConnectionStatus::default()
+        };
+        let body = BrokerTask {
+            broker,
+            task,
+            address: address.clone(),
+            connector: self.connector.clone(),
+            commands: mailbox,
+            emit,
+            rng: self.rng.fork(),
+        };
+        tokio::spawn(body.run());
+        let leader = Leader {
+            task,
+            address,
+            commands,
+            connection,
+            needs_person: false,
+        };
+        self.leaders.insert(broker, leader);
+    }
+
+    fn broker(&mut self, event: BrokerEvent, now: Now) {
+        let BrokerEvent { broker, task, what } = event;
+        let current = self
+            .leaders
+            .get_mut(&broker)
+            .filter(|leader| leader.task == task);
+        match what {
+            BrokerNews::Answered { request, answer } => {
+                let throttle =
+                    Duration::from_millis(u64::try_from(answer.throttle_ms).unwrap_or(0));
+                self.core.answered(request, replies(answer), throttle, now);
+            }
+            BrokerNews::Lost { request, reason } => self.core.lost(request, &reason, now),
+            BrokerNews::Up => {
+                let Some(leader) = current else { return };
+                leader.connection.up = true;
+                leader.connection.error = None;
+                leader.connection.retry_at = None;
+                leader.needs_person = false;
+                tracing::info!(broker, address = leader.connection.address, "connected");
+                self.core.connection(broker, true, now);
+                self.publish_cluster(now.mono);
+            }
+            BrokerNews::Down {
+                error,
+                needs_person,
+                retry_at,
+            } => {
+                let Some(leader) = current else { return };
+                tracing::warn!(
+                    broker,
+                    address = leader.connection.address,
+                    error,
+                    "disconnected"
+                );
+                leader.connection.up = false;
+                leader.connection.error = Some(error);
+                leader.connection.retry_at = Some(retry_at);
+                leader.needs_person = needs_person;
+                self.core.connection(broker, false, now);
+                self.refresh(now.mono);
+                self.publish_cluster(now.mono);
+            }
+        }
+    }
+
+    /// Carries out what the core wants done.
+    fn act(&mut self, now: Now) {
+        for action in self.core.take_actions() {
+            match action {
+                Action::Report(report) => (self.reports)(report),
+                Action::Produce {
+                    broker,
+                    request,
+                    parts,
+                } => {
+                    self.produce(broker, request, parts, now);
+                }
+                Action::WantIdentity => self.ask(Ask::ProducerId),
+                Action::Refresh => self.refresh(now.mono),
+                Action::Denied { topic, words } => {
+                    tracing::warn!(topic = &*topic, words, "the topic refuses writes");
+                    let pause = self.connector.config().retry_backoff_max;
+                    if let Some(known) = self.topics.get_mut(&topic) {
+                        known.deny(words.clone(), pause, now.mono);
+                        let standing = known.standing(now.mono);
+                        if let Standing::Failing { reason, since } = standing {
+                            self.core.topic_failing(&topic, reason, since, now);
+                        }
+                    }
+                    self.publish_cluster(now.mono);
+                }
+                Action::Accepted { topic } => {
+                    if let Some(known) = self.topics.get_mut(&topic) {
+                        known.accepted();
+                    }
+                }
+            }
+        }
+    }
+
+    fn produce(&mut self, broker: i32, request: RequestId, parts: Vec<Part>, now: Now) {
+        let wait = self
+            .connector
+            .config()
+            .request_timeout
+            .mul_f64(REPLICA_WAIT);
+        let timeout_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        let mut topics: Vec<TopicBatches> = Vec::new();
+        for part in parts {
+            let entry = (part.to.partition, part.records);
+            match topics.iter_mut().find(|known| known.topic == part.to.topic) {
+                Some(known) => known.batches.push(entry),
+                None => topics.push(TopicBatches {
+                    topic: part.to.topic,
+                    batches: vec![entry],
+                }),
+            }
+        }
+        let body = Produce { timeout_ms, topics };
+        let command = Command { request, body };
+        let sent = self
+            .leaders
+            .get(&broker)
+            .is_some_and(|l| l.commands.send(command).is_ok());
+        if !sent {
+            self.core.lost(request, "no connection to the broker", now);
+        }
+    }
+
+    fn ask(&self, ask: Ask) {
+        if let Some(asks) = &self.asks {
+            let _ = asks.send(ask);
+        }
+    }
+
+    /// Metadata is in doubt: asks soon, but not more often than the backoff allows.
+    fn refresh(&mut self, now: Instant) {
+        let pause = self.connector.config().retry_backoff;
+        let soon = self.metadata.asked_at.map_or(now, |at| now.max(at + pause));
+        self.metadata.due = Some(self.metadata.due.map_or(soon, |due| due.min(soon)));
+    }
+
+    fn ask_metadata(&mut self, now: Now) {
+        let due = self.metadata.due.is_some_and(|due| due <= now.mono);
+        if due && !self.metadata.open && !self.topics.is_empty() {
+            self.metadata.open = true;
+            self.metadata.asked_at = Some(now.mono);
+            self.ask(Ask::Metadata(self.topics.keys().cloned().collect()));
+        }
+    }
+
+    /// Lets topics that were refused be tried again.
+    fn retry_denied(&mut self, now: Now) {
+        let over = |topic: &Topic| topic.denied_until().is_some_and(|until| until <= now.mono);
+        let names: Vec<Arc<str>> = self
+            .topics
+            .iter()
+            .filter(|(_, t)| over(t))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in &names {
+            if let Some(topic) = self.topics.get_mut(name) {
+                topic.denial_over();
+                if topic.standing(now.mono) == Standing::Usable {
+                    self.core.topic_usable(name);
+                }
+            }
+        }
+        if !names.is_empty() {
+            self.publish_cluster(now.mono);
+        }
+    }
+
+    /// Finishes an ordered close when nothing is on the wire, or the time is up.
+    fn closed(&mut self, now: Now) -> bool {
+        let over = |deadline: Instant| deadline <= now.mono || self.core.requests() == 0;
+        if !self
+            .closing
+            .as_ref()
+            .is_some_and(|(deadline, _)| over(*deadline))
+        {
+            return false;
+        }
+        self.core.abandon();
+        for action in self.core.take_actions() {
+            if let Action::Report(report) = action {
+                (self.reports)(report);
+            }
+        }
+        if let Some((_, done)) = self.closing.take() {
+            let _ = done.send(());
+        }
+        true
+    }
+
+    fn publish_cluster(&mut self, now: Instant) {
+        let down = |id: i32| {
+            let leader = self.leaders.get(&id);
+            leader.is_none_or(|l| !l.connection.up && l.connection.error.is_some())
+        };
+        let views = self.topics.iter();
+        let views = views.filter_map(|(name, t)| Some((name.clone(), t.view(now, down)?)));
+        let views: HashMap<_, _> = views.collect();
+        let old = self.cluster.load();
+        if views != old.topics {
+            let version = old.version + 1;
+            self.cluster.store(Arc::new(ClusterView {
+                version,
+                topics: views,
+            }));
+            (self.reports)(Report::ClusterChanged);
+        }
+        self.status_due = now;
+    }
+
+    fn publish_status(&mut self, now: Instant) {
+        self.status_due = now + STATUS_EVERY;
+        let brokers = self.leaders.iter().map(|(id, leader)| {
+            let (requests, throttled_until) = self.core.lane_status(*id);
+            let connection = leader.connection.clone();
+            BrokerStatus {
+                id: *id,
+                connection,
+                requests,
+                throttled_until,
+            }
+        });
+        let halted = self.leaders.values().filter(|l| l.needs_person);
+        let halted = halted.filter_map(|l| l.connection.error.clone()).next();
+        let refused = self.identity_error.as_ref().filter(|(_, person)| *person);
+        let refused = refused.map(|(reason, _)| reason.clone());
+        let mut control = self.control.clone();
+        if let Some((reason, _)) = &self.identity_error {
+            control.error.get_or_insert_with(|| reason.clone());
+        }
+        self.status.store(Arc::new(KafkaStatus {
+            control,
+            brokers: brokers.collect(),
+            partitions: self.core.partition_status(),
+            halted: self.control_halt.clone().or(halted).or(refused),
+            totals: self.core.totals(),
+        }));
+    }
+}
+
+fn replies(answer: Produced) -> Vec<PartReply> {
+    let parts = answer.parts.into_iter().map(|part| PartReply {
+        to: TopicPartition {
+            topic: part.topic.into(),
+            partition: part.partition,
+        },
+        reply: Reply::Code {
+            verdict: verdict(part.code),
+            message: part.message,
+            record_index: part.record_index,
+        },
+    });
+    parts.collect()
+}
+
+fn words(address: &HostPort) -> String {
+    if address.host.contains(':') {
+        format!("[{}]:{}", address.host, address.port)
+    } else {
+        format!("{}:{}", address.host, address.port)
+    }
+}
+
+fn now() -> Now {
+    let unix = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let unix_ms = i64::try_from(unix.as_millis()).unwrap_or(i64::MAX);
+    Now {
+        mono: Instant::now(),
+        unix_ms,
+    }
+}

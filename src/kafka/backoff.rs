@@ -1,0 +1,57 @@
+//! Waiting times that double up to a limit, with jitter so that hosts do not march in step.
+//!
+//! Computes times only; does not sleep.
+
+use std::time::Duration;
+
+/// Part of the waiting time that is random, as a fraction of it: plus or minus 20 %, as
+/// Kafka's own clients do (KIP-144, KIP-580).
+const JITTER: f64 = 0.2;
+
+/// A rule for the next waiting time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Backoff {
+    /// First waiting time.
+    pub(super) first: Duration,
+    /// Longest waiting time before jitter.
+    pub(super) max: Duration,
+}
+
+impl Backoff {
+    /// The waiting time after `failures` failures in a row, at least one.
+    pub(super) fn after(&self, failures: u32, rng: &mut fastrand::Rng) -> Duration {
+        let doubled = 2_u32.saturating_pow(failures.saturating_sub(1).min(16));
+        let plain = self
+            .first
+            .saturating_mul(doubled)
+            .min(self.max.max(self.first));
+        plain.mul_f64(1.0 + JITTER * (2.0 * rng.f64() - 1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_time_doubles_and_stays_within_the_jittered_limit() {
+        let rule = Backoff {
+            first: Duration::from_millis(100),
+            max: Duration::from_secs(1),
+        };
+        let mut rng = fastrand::Rng::with_seed(7);
+        for (failures, want_ms) in [
+            (1, 100.0),
+            (2, 200.0),
+            (4, 800.0),
+            (5, 1000.0),
+            (99, 1000.0),
+        ] {
+            let ms = rule.after(failures, &mut rng).as_secs_f64() * 1000.0;
+            assert!(
+                (want_ms * 0.79..=want_ms * 1.21).contains(&ms),
+                "{failures}: {ms}"
+            );
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! The producer's decisions, without I/O: what to send, what an answer means, what to report.
+//!
+//! Everything that happens is a method call with the time in it, everything to be done comes
+//! back as [`Action`]s. So each rule can be tested with scripted sequences.
+//! [`partition`] holds the rules of one partition; this file shares brokers among them.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::backoff::Backoff;
+use super::{Batch, Report, TopicPartition, Totals};
+use crate::proof::BrokerAuthority;
+
+mod entry;
+mod lanes;
+mod partition;
+#[cfg(test)]
+mod tests;
+
+use entry::Effect;
+pub(super) use entry::{Identity, Reply};
+use lanes::Lane;
+use partition::Partition;
+
+/// How long batches that may be in the log wait for their failing topic before they are
+/// given back and counted as possible duplicates.
+const DOUBTFUL_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Bytes of a request around its batches: headers, names, lengths; generous.
+const REQUEST_OVERHEAD: usize = 512;
+
+/// The two clocks, read together at the edge.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Now {
+    /// For waiting.
+    pub(super) mono: Instant,
+    /// For stamps, milliseconds since the Unix epoch.
+    pub(super) unix_ms: i64,
+}
+
+/// The numbers that the core goes by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settings {
+    /// Batches of one partition, and requests to one broker, without an answer.
+    pub(super) max_in_flight: usize,
+    /// Bytes of a request.
+    pub(super) max_request_bytes: usize,
+    /// Between tries of a partition.
+    pub(super) retry: Backoff,
+}
+
+/// One batch of a request.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    pub(super) to: TopicPartition,
+    pub(super) records: Bytes,
+}
+
+/// Names a request for its answer.
+pub(super) type RequestId = u64;
+
+/// What the actor has to do.
+#[derive(Debug)]
+pub(super) enum Action {
+    /// Send this; answer with [`Core::answered`].
+    Produce {
+        broker: i32,
+        request: RequestId,
+        parts: Vec<Part>,
+    },
+    /// Get a new producer id; answer with [`Core::identity`].
+    WantIdentity,
+    /// Ask for metadata, soon.
+    Refresh,
+    /// A topic refuses writes.
+    Denied { topic: Arc<str>, words: String },
+    /// A topic took a batch.
+    Accepted { topic: Arc<str> },
+    /// Tell the owner.
+    Report(Report),
+}
+
+/// A request without an answer.
+#[derive(Debug)]
+struct Sent {
+    broker: i32,
+    parts: Vec<(usize, u64)>,
+}
+
+/// The answer to one part of a request.
+#[derive(Debug)]
+pub(super) struct PartReply {
+    pub(super) to: TopicPartition,
+    pub(super) reply: Reply,
+}
+
+/// Why a topic gets nothing at present.
+#[derive(Debug)]
+struct Failing {
+    reason: String,
+    since: Instant,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Core {
+    settings: Settings,
+    authority: BrokerAuthority,
+    rng: fastrand::Rng,
+    partitions: Vec<Partition>,
+    index: HashMap<TopicPartition, usize>,
+    by_topic: HashMap<Arc<str>, Vec<usize>>,
+    lanes: HashMap<i32, Lane>,
+    requests: HashMap<RequestId, Sent>,
+    next_request: RequestId,
+    newest: Option<Identity>,
+    identity_wanted: bool,
+    failing: HashMap<Arc<str>, Failing>,
+    /// Topics that refused their last batch.
+    denied: HashSet<Arc<str>>,
+    timers: BTreeSet<(Instant, usize)>,
+    actions: Vec<Action>,
+    effects: Vec<Effect>,
+    totals: Totals,
+    closing: bool,
+}
+
+impl Core {
+    pub(super) fn new(settings: Settings, authority: BrokerAuthority, rng: fastrand::Rng) -> Self {
+        Self {
+            settings,
+            authority,
+            rng,
+            partitions: Vec::new(),
+            index: HashMap::new(),
+            by_topic: HashMap::new(),
+            lanes: HashMap::new(),
+            requests: HashMap::new(),
+            next_request: 0,
+            newest: None,
+            identity_wanted: false,
+            failing: HashMap::new(),
+            denied: HashSet::new(),
+            timers: BTreeSet::new(),
+            actions: Vec::new(),
+            effects: Vec::new(),
+            totals: Totals::default(),
+            closing: false,
+        }
+    }
+
+    /// What is to be done since the last call, in order.
+    pub(super) fn take_actions(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.actions)
+    }
+
+    /// Takes a batch; it comes back in exactly one report.
+    pub(super) fn send(&mut self, batch: Batch, now: Now) {
+        let slot = self.slot(&batch.to);
+        if let Some(partition) = self.partitions.get_mut(slot) {
+            partition.push(batch.encoded, batch.ranges);
+        }
+        self.return_if_failing(slot, now.mono);
+        self.ready(slot, now);
+    }
+
+    /// The leader of a partition by the newest metadata; `None` = there is none now.
+    pub(super) fn leader(&mut self, to: &TopicPartition, leader: Option<i32>, now: Now) {
+        let slot = self.slot(to);
+        if let Some(partition) = self.partitions.get_mut(slot) {
+            partition.set_leader(leader);
+        }
+        self.ready(slot, now);
+    }
+
+    /// The partition does not exist (any more) in a topic that does.
+    pub(super) fn partition_gone(&mut self, to: &TopicPartition) {
+        let slot = self.slot(to);
+        if let Some(partition) = self.partitions.get_mut(slot) {
+            partition.set_leader(None);
+            if partition.returnable() {
+                self.give_back(slot, format!("partition {to} does not exist"));
+            }
+        }
+    }
+
+    /// Partitions of `topic` that batches were sent to.
+    pub(super) fn partitions_of(&self, topic: &str) -> Vec<i32> {
+        let slots = self.by_topic.get(topic).into_iter().flatten();
+        slots
+            .filter_map(|s| self.partitions.get(*s))
+            .map(|p| p.to.partition)
+            .collect()
+    }
+
+    /// The topic cannot be written since `since`: its batches go back.
+    pub(super) fn topic_failing(
+        &mut self,
+        topic: &Arc<str>,
+        reason: String,
+        since: Instant,
+        now: Now,
+    ) {
+        self.failing
+            .insert(topic.clone(), Failing { reason, since });
+        for slot in self.by_topic.get(topic).cloned().unwrap_or_default() {
+            self.return_if_failing(slot, now.mono);
+        }
+    }
+
+    /// The topic can be written again, as far as is known.
+    pub(super) fn topic_usable(&mut self, topic: &str) {
+        self.failing.remove(topic);
+    }
+
+    /// A producer id has come.
+    pub(super) fn identity(&mut self, identity: Identity, now: Now) {
+        self.newest = Some(identity);
+        self.identity_wanted = false;
+        let waiting = |p: &Partition| p.lacks_identity() && p.unresolved() > 0;
+        let slots: Vec<usize> = (0..self.partitions.len())
+            .filter(|s| self.partitions.get(*s).is_some_and(waiting))
+            .collect();
+        for slot in slots {
+            self.ready(slot, now);
+        }
+    }
+
+    /// The answers to a request; a part without one counts as lost. `throttle` mutes the
+    /// broker (KIP-219): what it answered stands all the same.
+    pub(super) fn answered(
+        &mut self,
+        request: RequestId,
+        replies: Vec<PartReply>,
+        throttle: Duration,
+        now: Now,
+    ) {
+        let Some(sent) = self.requests.remove(&request) else {
+            return;
+        };
+        if let Some(lane) = self.lanes.get_mut(&sent.broker) {
+            lane.answered(throttle, now.mono);
+        }
+        self.totals.throttled_answers += u64::from(!throttle.is_zero());
+        let mut replies: HashMap<TopicPartition, Reply> =
+            replies.into_iter().map(|r| (r.to, r.reply)).collect();
+        for (slot, serial) in sent.parts {
+            let Some(to) = self.partitions.get(slot).map(|p| p.to.clone()) else {
+                continue;
+            };
+            let reply = replies.remove(&to).unwrap_or_else(|| Reply::Lost {
+                reason: "the broker's answer does not name the partition; retried".into(),
+            });
+            self.part_answered(slot, serial, reply, now);
+        }
+        self.pump(sent.broker, now);
+    }
+
+    /// The connection was lost before the request's answer.
+    pub(super) fn lost(&mut self, request: RequestId, reason: &str, now: Now) {
+        let Some(sent) = self.requests.remove(&request) else {
+            return;
+        };
+        if let Some(lane) = self.lanes.get_mut(&sent.broker) {
+            lane.answered(Duration::ZERO, now.mono);
+        }
+        for (slot, serial) in sent.parts {
+            self.part_answered(
+                slot,
+                serial,
+                Reply::Lost {
+                    reason: reason.into(),
+                },
+                now,
+            );
+        }
+        self.pump(sent.broker, now);
+    }
+
+    fn part_answered(&mut self, slot: usize, serial: u64, reply: Reply, now: Now) {
+        let Some(partition) = self.partitions.get_mut(slot) else {
+            return;
+        };
+        let failures = partition.failures;
+        let mut effects = std::mem::take(&mut self.effects);
+        partition.answer(serial, reply, now.mono, &mut effects);
+        if partition.failures > failures {
+            let pause = self.settings.retry.after(partition.failures, &mut self.rng);
+            let until = now.mono + pause;
+            partition.not_before = Some(until);
+            self.timers.insert((until, slot));
+        }
+        for effect in effects.drain(..) {
+            self.apply(slot, effect);
+        }
+        self.effects = effects;
+        self.return_if_failing(slot, now.mono);
+        self.ready(slot, now);
+    }
+
+    fn apply(&mut self, slot: usize, effect: Effect) {
+        let Some(to) = self.partitions.get(slot).map(|p| p.to.clone()) else {
+            return;
+        };
+        match effect {
+            Effect::Acked { ranges, bytes } => {
+                self.totals.acked_batches += 1;
+                self.totals.acked_bytes += bytes as u64;
+                self.actions.push(Action::Accepted {
+                    topic: to.topic.clone(),
+                });
+                let proof = self.authority.acked(ranges);
+                self.actions
+                    .push(Action::Report(Report::Acked { to, proof, bytes }));
+            }
+            Effect::Refused {
+                refused,
+                verdict,
+                returned,
+                bytes,
+            } => {
+                let report = Report::Refused {
+                    to,
+                    refused,
+                    verdict,
+                    returned,
+                    bytes,
+                };
+                self.actions.push(Action::Report(report));
+            }
+            Effect::Refresh => self.actions.push(Action::Refresh),
+            Effect::Denied { words } => {
+                self.denied.insert(to.topic.clone());
+                self.actions.push(Action::Denied {
+                    topic: to.topic,
+                    words,
+                });
+            }
+            Effect::MaybeDuplicate { records } => {
+                self.totals.maybe_duplicate_records += records;
+            }
+        }
+    }
+
+    /// Gives a failing topic's batches back, unless they may be in the log and it is early.
+    fn return_if_failing(&mut self, slot: usize, now: Instant) {
+        let Some(partition) = self.partitions.get(slot) else {
+            return;
+        };
+        let Some(failing) = self.failing.get(&partition.to.topic) else {
+            return;
+        };
+        let patient = now.saturating_duration_since(failing.since) < DOUBTFUL_PATIENCE;
+        if partition.on_wire() > 0 || (patient && !partition.returnable()) {
+            return;
+        }
+        let reason = failing.reason.clone();
+        self.give_back(slot, reason);
+    }
+
+    fn give_back(&mut self, slot: usize, reason: String) {
+        let Some(partition) = self.partitions.get_mut(slot) else {
+            return;
+        };
+        if partition.unresolved() == 0 {
+            return;
+        }
+        let to = partition.to.clone();
+        let (returned, bytes, doubtful) = partition.return_all();
+        self.totals.maybe_duplicate_records += doubtful;
+        self.actions.push(Action::Report(Report::Returned {
+            to,
+            returned,
+            reason,
+            bytes,
+        }));
+    }
+
+    fn slot(&mut self, to: &TopicPartition) -> usize {
+        if let Some(slot) = self.index.get(to) {
+            return *slot;
+        }
+        let slot = self.partitions.len();
+        self.partitions.push(Partition::new(to.clone()));
+        self.index.insert(to.clone(), slot);
+        self.by_topic
+            .entry(to.topic.clone())
+            .or_default()
+            .push(slot);
+        slot
+    }
+
+    /// Sends nothing new from now on; what is on the wire is still answered.
+    pub(super) fn close(&mut self) {
+        self.closing = true;
+    }
+
+    /// Requests without an answer.
+    pub(super) fn requests(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Gives back everything that is unresolved, whatever its state.
+    pub(super) fn abandon(&mut self) {
+        for slot in 0..self.partitions.len() {
+            self.give_back(slot, "the producer was closed".into());
+        }
+    }
+}

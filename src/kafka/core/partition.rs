@@ -1,0 +1,486 @@
+//! One partition: which of its batches may go, and what an answer proves.
+//!
+//! Pure: no I/O, the time is passed in. Rules, with their measurements, in kafka-clients.md
+//! section 6; in short:
+//!
+//! - A broker appends one producer's batches only in sequence. So an OK for a later batch
+//!   proves every earlier one — as long as the broker remembers the producer at all. Until
+//!   an OK has shown that it does ([`Partition::anchored`]), one batch goes at a time.
+//! - After a failure nothing is sent until the wire is empty ([`Phase::Settling`]); then the
+//!   unresolved batches go again one by one, oldest first ([`Phase::Round`]). A restarted
+//!   broker remembers only the last batch and answers the others with "out of order", so
+//!   that answer is no verdict until the whole round has given it.
+//! - A sequence once sent never names other content: giving a batch back bumps the epoch.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::super::batch::Stamp;
+use super::super::outcome::Outcome;
+use super::super::{EncodedBatch, Refusal, TopicPartition};
+use super::Now;
+use super::entry::{Content, Effect, Entry, Identity, Reply, State};
+use crate::proof::SeqRanges;
+
+/// After this long without an OK a broker may have forgotten the producer; its memory is
+/// `producer.id.expiration.ms`, a day by default, but a person can set it lower.
+const ANCHOR_AGE: Duration = Duration::from_secs(600);
+
+/// So many answers "corrupt" to the same bytes, and the content is taken for the cause:
+/// brokers before 2.4 answer so to a record without a key on a compacted topic.
+const CORRUPT_LIMIT: u32 = 5;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Pipelining.
+    Flowing,
+    /// Waiting until nothing is on the wire.
+    Settling,
+    /// Resending one by one; `next` is the position to send.
+    Round { next: usize },
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Partition {
+    pub(super) to: TopicPartition,
+    pub(super) leader: Option<i32>,
+    /// The lane whose ready queue holds this partition.
+    pub(super) queued_on: Option<i32>,
+    pub(super) not_before: Option<Instant>,
+    pub(super) error: Option<String>,
+    pub(super) failures: u32,
+    entries: VecDeque<Entry>,
+    next_serial: u64,
+    identity: Option<Identity>,
+    /// A producer id that must not be taken again.
+    retired: Option<i64>,
+    next_sequence: i32,
+    on_wire: usize,
+    phase: Phase,
+    anchored_at: Option<Instant>,
+    /// The identity must change before the next send.
+    rebase: bool,
+    new_id: bool,
+}
+
+impl Partition {
+    pub(super) fn new(to: TopicPartition) -> Self {
+        Self {
+            to,
+            leader: None,
+            queued_on: None,
+            not_before: None,
+            error: None,
+            failures: 0,
+            entries: VecDeque::new(),
+            next_serial: 0,
+            identity: None,
+            retired: None,
+            next_sequence: 0,
+            on_wire: 0,
+            phase: Phase::Flowing,
+            anchored_at: None,
+            rebase: false,
+            new_id: false,
+        }
+    }
+
+    pub(super) fn push(&mut self, encoded: EncodedBatch, ranges: SeqRanges) {
+        let bytes = encoded.bytes();
+        let content = Some(Content::Sealed(encoded));
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        self.entries.push_back(Entry {
+            serial,
+            content,
+            ranges,
+            bytes,
+            sends: 0,
+            maybe_stored: false,
+            corrupt_answers: 0,
+            state: State::Waiting,
+        });
+    }
+
+    pub(super) fn unresolved(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn on_wire(&self) -> usize {
+        self.on_wire
+    }
+
+    /// The id that is not good for this partition any more, when it waits for another.
+    pub(super) fn lacks_identity(&self) -> bool {
+        self.identity.is_none()
+    }
+
+    pub(super) fn can_use(&self, identity: Identity) -> bool {
+        self.retired != Some(identity.id)
+    }
+
+    /// Whether an OK within [`ANCHOR_AGE`] shows that the broker remembers the producer.
+    fn anchored(&self, now: Instant) -> bool {
+        self.anchored_at
+            .is_some_and(|at| now.saturating_duration_since(at) < ANCHOR_AGE)
+    }
+
+    /// Position and size of the batch that may go now, were the broker ready.
+    pub(super) fn sendable(&self, now: Instant, max_in_flight: usize) -> Option<(usize, usize)> {
+        if self.not_before.is_some_and(|at| at > now) || self.leader.is_none() {
+            return None;
+        }
+        let position = match self.phase {
+            Phase::Settling => return None,
+            Phase::Round { next } => (self.on_wire == 0).then_some(next)?,
+            Phase::Flowing => {
+                let most = if self.anchored(now) { max_in_flight } else { 1 };
+                if self.on_wire >= most {
+                    return None;
+                }
+                self.entries
+                    .iter()
+                    .position(|e| e.state == State::Waiting)?
+            }
+        };
+        self.entries.get(position).map(|e| (position, e.bytes))
+    }
+
+    /// Takes the batch at `position` for sending: its serial and its bytes.
+    pub(super) fn take(
+        &mut self,
+        position: usize,
+        newest: Option<Identity>,
+        now: Now,
+    ) -> Option<(u64, Bytes, bool)> {
+        let identity = match self.identity {
+            Some(identity) => identity,
+            None => newest.filter(|n| self.can_use(*n))?,
+        };
+        self.identity = Some(identity);
+        let entry = self.entries.get_mut(position)?;
+        let stamp = Stamp {
+            producer_id: identity.id,
+            epoch: identity.epoch,
+            base_sequence: self.next_sequence,
+            time_ms: now.unix_ms,
+        };
+        let (batch, fresh) = match entry.content.take()? {
+            Content::Stamped(batch) => (batch, false),
+            Content::Sealed(batch) => (batch.stamp(stamp), true),
+            Content::Outdated(batch) => (batch.restamp(stamp), true),
+        };
+        if fresh {
+            self.next_sequence = advance(self.next_sequence, batch.records());
+        }
+        let bytes = batch.bytes();
+        entry.content = Some(Content::Stamped(batch));
+        entry.state = State::OnWire;
+        entry.sends += 1;
+        self.on_wire += 1;
+        Some((entry.serial, bytes, entry.sends > 1))
+    }
+
+    /// The leader is another, or none. What is on the wire to the old one is waited for.
+    pub(super) fn set_leader(&mut self, leader: Option<i32>) {
+        if self.leader == leader {
+            return;
+        }
+        if self.leader.is_some() && self.phase == Phase::Flowing && self.on_wire > 0 {
+            self.phase = Phase::Settling;
+        }
+        self.leader = leader;
+        self.anchored_at = None;
+    }
+
+    /// Takes the answer to the batch `serial`.
+    pub(super) fn answer(
+        &mut self,
+        serial: u64,
+        reply: Reply,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        self.on_wire = self.on_wire.saturating_sub(1);
+        if let Some(position) = self.entries.iter().position(|e| e.serial == serial) {
+            match self.judge(position, reply, out) {
+                State::OnWire => self.stored(position, now, out),
+                state => self.failed(position, state, out),
+            }
+        }
+        if self.on_wire == 0 && self.phase == Phase::Settling {
+            self.settled(out);
+        }
+    }
+
+    /// The state that `reply` puts the batch into; `OnWire` stands for stored.
+    fn judge(&mut self, position: usize, reply: Reply, out: &mut Vec<Effect>) -> State {
+        let Some(entry) = self.entries.get_mut(position) else {
+            return State::Unclear;
+        };
+        let (verdict, message, record_index) = match reply {
+            Reply::Lost { reason } => {
+                entry.maybe_stored = true;
+                self.error = Some(reason);
+                out.push(Effect::Refresh);
+                return State::Unclear;
+            }
+            Reply::Code {
+                verdict,
+                message,
+                record_index,
+            } => (verdict, message, record_index),
+        };
+        if verdict.outcome == Outcome::Stored {
+            return State::OnWire;
+        }
+        let words = match message {
+            Some(message) => format!("{verdict}: {message}"),
+            None => verdict.to_string(),
+        };
+        self.error = Some(words.clone());
+        match verdict.outcome {
+            Outcome::Stored | Outcome::Unclear => {
+                entry.maybe_stored = true;
+                State::Unclear
+            }
+            Outcome::Retry if verdict.code == 2 => {
+                entry.corrupt_answers += 1;
+                if entry.corrupt_answers < CORRUPT_LIMIT {
+                    return State::Absent;
+                }
+                State::Refused(Refusal::Invalid {
+                    code: 2,
+                    record_index,
+                    reason: words,
+                })
+            }
+            Outcome::Retry => State::Absent,
+            Outcome::Refresh => {
+                out.push(Effect::Refresh);
+                State::Absent
+            }
+            Outcome::Restamp => {
+                self.rebase |= !entry.maybe_stored;
+                State::Absent
+            }
+            Outcome::Deny => {
+                out.push(Effect::Denied { words });
+                State::Absent
+            }
+            Outcome::Gap => State::Gap,
+            Outcome::Fence => State::Fenced,
+            Outcome::Split => State::Refused(Refusal::TooLarge {
+                code: verdict.code,
+                reason: words,
+            }),
+            Outcome::Reject => {
+                let code = verdict.code;
+                State::Refused(Refusal::Invalid {
+                    code,
+                    record_index,
+                    reason: words,
+                })
+            }
+        }
+    }
+
+    /// The batch at `position` is in the log, and with it those before it.
+    fn stored(&mut self, position: usize, now: Instant, out: &mut Vec<Effect>) {
+        let rest = self.entries.split_off(position + 1);
+        let proven = std::mem::replace(&mut self.entries, rest);
+        let mut kept = VecDeque::new();
+        for (at, entry) in proven.into_iter().enumerate() {
+            // A batch refused at its only send cannot be in the log. That a later one is
+            // shows a broker that had no memory of the producer; the earlier one goes
+            // again under another epoch, late but not lost.
+            let absent = matches!(entry.state, State::Absent | State::Refused(_));
+            if at != position && absent && entry.sends == 1 {
+                kept.push_back(entry);
+            } else {
+                out.push(Effect::Acked {
+                    ranges: entry.ranges,
+                    bytes: entry.bytes,
+                });
+            }
+        }
+        self.rebase |= !kept.is_empty();
+        kept.append(&mut self.entries);
+        self.entries = kept;
+        self.failures = 0;
+        self.not_before = None;
+        self.error = None;
+        self.anchored_at = Some(now);
+        if let Phase::Round { .. } = self.phase {
+            self.phase = Phase::Flowing;
+            self.forget_marks();
+        }
+        if self.rebase {
+            self.anchored_at = None;
+            self.phase = Phase::Settling;
+        }
+    }
+
+    fn failed(&mut self, position: usize, state: State, out: &mut Vec<Effect>) {
+        self.anchored_at = None;
+        let retriable = matches!(state, State::Absent | State::Unclear);
+        if let Some(entry) = self.entries.get_mut(position) {
+            entry.state = state;
+        }
+        match self.phase {
+            Phase::Flowing => self.phase = Phase::Settling,
+            Phase::Settling => {}
+            // The round starts anew after a pause.
+            Phase::Round { .. } if retriable => self.phase = Phase::Settling,
+            Phase::Round { next } => {
+                let next = next + 1;
+                self.phase = Phase::Round { next };
+                if self.entries.get(next).is_none_or(|e| e.sends == 0) {
+                    self.round_over(out);
+                }
+            }
+        }
+    }
+
+    /// Nothing is on the wire and something has failed.
+    fn settled(&mut self, out: &mut Vec<Effect>) {
+        let pause = self
+            .entries
+            .iter()
+            .any(|e| matches!(e.state, State::Absent | State::Unclear | State::Fenced));
+        let front_refused = self
+            .entries
+            .front()
+            .is_some_and(|e| e.sends == 1 && matches!(e.state, State::Refused(_)));
+        if front_refused {
+            self.refuse_front(out);
+            return;
+        }
+        if self.rebase {
+            self.bump(out);
+        }
+        if pause {
+            self.failures += 1;
+        }
+        self.forget_marks();
+        self.phase = if self.entries.front().is_some_and(|e| e.sends > 0) {
+            Phase::Round { next: 0 }
+        } else {
+            Phase::Flowing
+        };
+    }
+
+    /// Every sent batch has answered "out of order" or worse: none of them is in the log.
+    fn round_over(&mut self, out: &mut Vec<Effect>) {
+        if self
+            .entries
+            .front()
+            .is_some_and(|e| matches!(e.state, State::Refused(_)))
+        {
+            self.refuse_front(out);
+            return;
+        }
+        self.new_id |= self.entries.iter().any(|e| e.state == State::Fenced);
+        self.failures += 1;
+        self.bump(out);
+        self.forget_marks();
+        self.phase = Phase::Flowing;
+    }
+
+    fn refuse_front(&mut self, out: &mut Vec<Effect>) {
+        let Some(front) = self.entries.pop_front() else {
+            return;
+        };
+        let State::Refused(verdict) = front.state else {
+            return;
+        };
+        let (returned, bytes) = self.give_back();
+        let bytes = bytes + front.bytes;
+        out.push(Effect::Refused {
+            refused: front.ranges,
+            verdict,
+            returned,
+            bytes,
+        });
+    }
+
+    /// Takes all batches out, unsent as far as the log is concerned.
+    fn give_back(&mut self) -> (Vec<SeqRanges>, usize) {
+        let bytes = self.entries.iter().map(|e| e.bytes).sum();
+        let returned = self.entries.drain(..).map(|e| e.ranges).collect();
+        self.change_identity();
+        self.phase = Phase::Flowing;
+        self.failures = 0;
+        self.not_before = None;
+        (returned, bytes)
+    }
+
+    /// Whether all batches may be given back: none on the wire, none perhaps in the log.
+    pub(super) fn returnable(&self) -> bool {
+        self.on_wire == 0 && !self.entries.iter().any(|e| e.maybe_stored)
+    }
+
+    /// Gives all batches back, with the number of records that may be in the log.
+    pub(super) fn return_all(&mut self) -> (Vec<SeqRanges>, usize, u64) {
+        let doubtful = self.doubtful();
+        let (returned, bytes) = self.give_back();
+        (returned, bytes, doubtful)
+    }
+
+    fn doubtful(&self) -> u64 {
+        let doubtful = self.entries.iter().filter(|e| e.maybe_stored);
+        doubtful.map(|e| e.ranges.len()).sum()
+    }
+
+    /// Everything unresolved goes again under another identity, from sequence 0.
+    fn bump(&mut self, out: &mut Vec<Effect>) {
+        let records = self.doubtful();
+        if records > 0 {
+            out.push(Effect::MaybeDuplicate { records });
+        }
+        self.change_identity();
+        for entry in &mut self.entries {
+            entry.content = entry.content.take().map(|content| match content {
+                Content::Stamped(batch) => Content::Outdated(batch),
+                other => other,
+            });
+            entry.sends = 0;
+            entry.maybe_stored = false;
+        }
+    }
+
+    /// The broker takes a higher epoch of an id only from sequence 0 on.
+    fn change_identity(&mut self) {
+        if let Some(identity) = self.identity
+            && self.next_sequence != 0
+        {
+            let higher = identity.epoch.checked_add(1).filter(|_| !self.new_id);
+            self.identity = higher.map(|epoch| Identity {
+                id: identity.id,
+                epoch,
+            });
+            if self.identity.is_none() {
+                self.retired = Some(identity.id);
+            }
+        }
+        self.next_sequence = 0;
+        self.anchored_at = None;
+        self.rebase = false;
+        self.new_id = false;
+    }
+
+    fn forget_marks(&mut self) {
+        for entry in &mut self.entries {
+            entry.state = State::Waiting;
+        }
+    }
+}
+
+/// The sequence after `records` from `base` on; it wraps to 0 (DefaultRecordBatch.java).
+fn advance(base: i32, records: u32) -> i32 {
+    let next = i64::from(base) + i64::from(records);
+    (next % (i64::from(i32::MAX) + 1)) as i32
+}

@@ -1,0 +1,129 @@
+//! The login: SASL PLAIN and SCRAM over a fresh connection.
+//!
+//! The mechanisms are rsasl's, as in `rskafka`; the exchange is our own, because
+//! `rskafka`'s drops the broker's error text and the lifetime of the session (KIP-368).
+//! The password is read at each login and appears in no error and no log.
+
+use std::io::Cursor;
+use std::time::Duration;
+
+use rsasl::prelude::{Mechname, SASLClient, SASLConfig};
+use rskafka::messenger::{Messenger, RequestError};
+use zeroize::Zeroizing;
+
+use super::connect::request_failure;
+use super::link::Link;
+use super::wire::{SaslHello, SaslToken};
+use crate::config::secret::SecretError;
+use crate::config::{SaslConfig, SaslMechanism};
+
+/// Messages that a login may take; SCRAM takes two.
+const MAX_STEPS: usize = 8;
+
+/// Why the login failed. No text contains the password.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SaslFailure {
+    #[error("SASL: {0}")]
+    Secret(#[from] SecretError),
+    #[error(
+        "SASL: the broker does not offer {wanted} here, only {offered}; change \
+             sasl.mechanism or the listener"
+    )]
+    Mechanism {
+        wanted: &'static str,
+        offered: String,
+    },
+    #[error(
+        "SASL {mechanism} login of {username:?} was refused: {reason}; check sasl.username \
+             and sasl.password"
+    )]
+    Refused {
+        mechanism: &'static str,
+        username: String,
+        reason: String,
+    },
+    #[error("SASL {mechanism}: {reason}")]
+    Exchange {
+        mechanism: &'static str,
+        reason: String,
+    },
+    #[error("SASL: connection lost during the login: {0}")]
+    Connection(String),
+}
+
+impl SaslFailure {
+    /// Whether only a person can mend it.
+    pub(super) fn needs_person(&self) -> bool {
+        !matches!(self, Self::Connection(_))
+    }
+}
+
+impl From<RequestError> for SaslFailure {
+    fn from(error: RequestError) -> Self {
+        Self::Connection(request_failure(&error))
+    }
+}
+
+fn name(mechanism: SaslMechanism) -> &'static str {
+    match mechanism {
+        SaslMechanism::Plain => "PLAIN",
+        SaslMechanism::ScramSha256 => "SCRAM-SHA-256",
+        SaslMechanism::ScramSha512 => "SCRAM-SHA-512",
+    }
+}
+
+/// Logs in; gives the time after which the broker wants another login, if any.
+pub(super) async fn login(
+    messenger: &Messenger<Link>,
+    config: &SaslConfig,
+) -> Result<Option<Duration>, SaslFailure> {
+    let mechanism = name(config.mechanism);
+    let broken = |reason: String| SaslFailure::Exchange { mechanism, reason };
+    let offer = messenger.request(SaslHello { mechanism }).await?;
+    if offer.code != 0 {
+        let offered = offer.mechanisms.join(", ");
+        return Err(SaslFailure::Mechanism {
+            wanted: mechanism,
+            offered,
+        });
+    }
+    let password = config.password.read()?;
+    let credentials =
+        SASLConfig::with_credentials(None, config.username.clone(), password.expose().to_owned());
+    let client = SASLClient::new(credentials.map_err(|e| broken(e.to_string()))?);
+    let chosen = Mechname::parse(mechanism.as_bytes()).map_err(|e| broken(e.to_string()))?;
+    let session = client.start_suggested(&[chosen]);
+    let mut session = session.map_err(|e| broken(e.to_string()))?;
+    let mut received: Option<Vec<u8>> = None;
+    for _ in 0..MAX_STEPS {
+        let mut token = Cursor::new(Zeroizing::new(Vec::new()));
+        let step = {
+            let mut buffer = Vec::new();
+            let step = session.step(received.as_deref(), &mut buffer);
+            *token.get_mut() = Zeroizing::new(buffer);
+            step
+        };
+        let state = step.map_err(|e| broken(format!("the broker's answer is wrong: {e}")))?;
+        let mut lifetime = None;
+        if state.has_sent_message() {
+            let answer = messenger.request(SaslToken(token.into_inner())).await?;
+            if answer.code != 0 {
+                let reason = answer
+                    .message
+                    .unwrap_or_else(|| format!("code {}", answer.code));
+                let username = config.username.clone();
+                return Err(SaslFailure::Refused {
+                    mechanism,
+                    username,
+                    reason,
+                });
+            }
+            lifetime = u64::try_from(answer.lifetime_ms).ok().filter(|ms| *ms > 0);
+            received = Some(answer.token);
+        }
+        if state.is_finished() {
+            return Ok(lifetime.map(Duration::from_millis));
+        }
+    }
+    Err(broken("the login does not come to an end".into()))
+}

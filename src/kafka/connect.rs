@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rskafka::messenger::{Messenger, RequestError, SyncVersionsError};
+use rskafka::protocol::frame::ReadError;
 use socket2::{SockRef, Socket, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -124,7 +125,13 @@ impl Connector {
         let client_id = self.config.client_id.clone();
         *step = "version exchange";
         let mut messenger = Messenger::new(link, MAX_ANSWER_BYTES, client_id);
-        messenger.sync_versions().await?;
+        if let Err(failure) = messenger.sync_versions().await {
+            // In TLS 1.3 the broker's verdict on our certificate comes after the handshake.
+            return Err(match versions_alert(&failure) {
+                Some(alert) => tls::explain(&to.host, alert).into(),
+                None => failure.into(),
+            });
+        }
         let mut lifetime = None;
         if let Some(sasl) = &self.config.sasl {
             *step = "SASL login";
@@ -209,6 +216,25 @@ impl Drop for Connection {
         let _ = self.socket.set_linger(Some(Duration::ZERO));
         let _ = self.socket.shutdown(std::net::Shutdown::Both);
     }
+}
+
+/// The TLS alert that ended the version exchange, if one did.
+fn versions_alert(failure: &SyncVersionsError) -> Option<&rustls::Error> {
+    match failure {
+        SyncVersionsError::RequestError(error) => alert(error),
+        _ => None,
+    }
+}
+
+fn alert(error: &RequestError) -> Option<&rustls::Error> {
+    let source = match error {
+        RequestError::Poisoned(cause) => return alert(cause),
+        RequestError::ReadFramedMessageError(ReadError::IO(source)) | RequestError::IO(source) => {
+            source
+        }
+        _ => return None,
+    };
+    source.get_ref()?.downcast_ref()
 }
 
 /// The words for a failed request.

@@ -4,7 +4,6 @@
 //! `rskafka`'s drops the broker's error text and the lifetime of the session (KIP-368).
 //! The password is read at each login and appears in no error and no log.
 
-use std::io::Cursor;
 use std::time::Duration;
 
 use rsasl::prelude::{Mechname, SASLClient, SASLConfig};
@@ -20,9 +19,14 @@ use crate::config::{SaslConfig, SaslMechanism};
 /// Messages that a login may take; SCRAM takes two.
 const MAX_STEPS: usize = 8;
 
+/// Answer of a listener without SASL.
+const ILLEGAL_SASL_STATE: i16 = 34;
+
 /// Why the login failed. No text contains the password.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SaslFailure {
+    #[error("SASL: this listener has no login; check the port and security.protocol")]
+    NoLogin,
     #[error("SASL: {0}")]
     Secret(#[from] SecretError),
     #[error(
@@ -80,6 +84,9 @@ pub(super) async fn login(
     let mechanism = name(config.mechanism);
     let broken = |reason: String| SaslFailure::Exchange { mechanism, reason };
     let offer = messenger.request(SaslHello { mechanism }).await?;
+    if offer.code == ILLEGAL_SASL_STATE {
+        return Err(SaslFailure::NoLogin);
+    }
     if offer.code != 0 {
         let offered = offer.mechanisms.join(", ");
         return Err(SaslFailure::Mechanism {
@@ -96,17 +103,12 @@ pub(super) async fn login(
     let mut session = session.map_err(|e| broken(e.to_string()))?;
     let mut received: Option<Vec<u8>> = None;
     for _ in 0..MAX_STEPS {
-        let mut token = Cursor::new(Zeroizing::new(Vec::new()));
-        let step = {
-            let mut buffer = Vec::new();
-            let step = session.step(received.as_deref(), &mut buffer);
-            *token.get_mut() = Zeroizing::new(buffer);
-            step
-        };
+        let mut token = Zeroizing::new(Vec::new());
+        let step = session.step(received.as_deref(), &mut *token);
         let state = step.map_err(|e| broken(format!("the broker's answer is wrong: {e}")))?;
         let mut lifetime = None;
         if state.has_sent_message() {
-            let answer = messenger.request(SaslToken(token.into_inner())).await?;
+            let answer = messenger.request(SaslToken(token)).await?;
             if answer.code != 0 {
                 let reason = answer
                     .message

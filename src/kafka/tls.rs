@@ -45,7 +45,10 @@ pub(super) enum TlsFailure {
         advice: &'static str,
         reason: String,
     },
-    #[error("TLS with {host}: the connection failed: {source}")]
+    #[error(
+        "TLS with {host}: the connection ended in the handshake ({source}); if it stays so, \
+             check the port and security.protocol"
+    )]
     Io { host: String, source: io::Error },
     #[error("TLS set-up: {reason}")]
     Setup { reason: String },
@@ -75,7 +78,18 @@ pub(super) async fn handshake(
         reason: e.to_string(),
     })??;
     let connected = TlsConnector::from(Arc::new(built)).connect(name, tcp).await;
-    connected.map_err(|source| explain(host, source))
+    connected.map_err(|source| {
+        let inner = source
+            .get_ref()
+            .and_then(|e| e.downcast_ref::<rustls::Error>());
+        match inner {
+            Some(error) => explain(host, error),
+            None => TlsFailure::Io {
+                host: host.to_owned(),
+                source,
+            },
+        }
+    })
 }
 
 fn client_config(config: &TlsConfig) -> Result<ClientConfig, TlsFailure> {
@@ -154,14 +168,8 @@ fn unreadable(path: &Path, reason: impl std::fmt::Display) -> TlsFailure {
 }
 
 /// Finds the words for what rustls or the peer did not like.
-fn explain(host: &str, source: io::Error) -> TlsFailure {
+pub(super) fn explain(host: &str, error: &rustls::Error) -> TlsFailure {
     let host = host.to_owned();
-    let inner = source
-        .get_ref()
-        .and_then(|e| e.downcast_ref::<rustls::Error>());
-    let Some(error) = inner else {
-        return TlsFailure::Io { host, source };
-    };
     let advice = match error {
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
             "the broker's certificate is signed by an unknown authority; check ssl.ca.location: "

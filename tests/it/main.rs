@@ -13,3 +13,5 @@ mod cli;
 mod producer_faults;
 /// What the tests of the producer share.
 mod producer_rig;
+/// The producer against a real Apache Kafka.
+mod producer_kafka;

@@ -11,7 +11,7 @@ use spoolway::proof::{self, Seq, SeqRange, SeqRanges};
 use spoolway_test_support::scripted::Cluster;
 
 /// How long a test waits for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A configuration with times short enough for tests.
 pub(crate) fn config(bootstrap: &str) -> KafkaConfig {
@@ -50,6 +50,7 @@ pub(crate) fn config(bootstrap: &str) -> KafkaConfig {
 /// A running producer with its reports.
 pub(crate) struct Rig {
     runtime: tokio::runtime::Runtime,
+    compression: Compression,
     pub(crate) producer: Producer,
     reports: Receiver<Report>,
     builder: BatchBuilder,
@@ -76,6 +77,7 @@ impl Rig {
         drop(guard);
         Self {
             runtime,
+            compression: config.compression,
             producer,
             reports,
             builder: BatchBuilder::new(),
@@ -108,7 +110,22 @@ impl Rig {
                 headers: &[],
             });
         }
-        let encoded = self.builder.seal(Compression::Lz4).expect("a batch");
+        self.seal(topic, partition, ranges.clone());
+    }
+
+    /// Sends these records as one batch.
+    pub(crate) fn send_records(&mut self, topic: &str, records: &[RecordRef<'_>]) {
+        let count = u32::try_from(records.len()).expect("few records");
+        for record in records {
+            self.builder.push(record);
+        }
+        let first = self.next;
+        self.next += Seq::from(count);
+        self.seal(topic, 0, SeqRanges::from(SeqRange { first, count }));
+    }
+
+    fn seal(&mut self, topic: &str, partition: i32, ranges: SeqRanges) {
+        let encoded = self.builder.seal(self.compression).expect("a batch");
         let to = TopicPartition {
             topic: topic.into(),
             partition,
@@ -117,8 +134,20 @@ impl Rig {
         self.producer.send(Batch {
             to,
             encoded,
-            ranges: ranges.clone(),
+            ranges,
         });
+    }
+
+    /// Takes the reports that are there.
+    pub(crate) fn poll(&mut self) {
+        while let Ok(report) = self.reports.try_recv() {
+            self.take(report);
+        }
+    }
+
+    /// Batches without a report.
+    pub(crate) fn unresolved(&self) -> usize {
+        self.unresolved
     }
 
     /// Takes reports until no batch is unresolved.

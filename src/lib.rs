@@ -21,3 +21,4 @@ pub mod event;
 pub mod kafka;
 pub mod logging;
 pub mod proof;
+pub mod spool;

@@ -1,0 +1,99 @@
+//! The ledger: how many events came, and what became of each. Pure counting.
+//!
+//! accepted = delivered + dead-lettered + dropped + lost + in spool, at every moment and
+//! over restarts. It balances by construction: sequence numbers are dense, so the number
+//! accepted is the highest one given, and what is not resolved is in the spool.
+
+use super::block::{BlockError, Bytes};
+
+/// How an event left the spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    Delivered,
+    DeadLettered,
+    Lost,
+}
+
+/// Events by how they left the spool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Acknowledged by the broker.
+    pub delivered: u64,
+    /// Moved to the dead letters.
+    pub dead_lettered: u64,
+    /// Given up by a policy of the operator; kept in the format, no policy does it yet.
+    pub dropped: u64,
+    /// Found missing or damaged on disk.
+    pub lost: u64,
+}
+
+impl Counts {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.delivered + self.dead_lettered + self.dropped + self.lost
+    }
+
+    pub(super) fn add(&mut self, ending: Ending, events: u64) {
+        match ending {
+            Ending::Delivered => self.delivered += events,
+            Ending::DeadLettered => self.dead_lettered += events,
+            Ending::Lost => self.lost += events,
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.delivered += other.delivered;
+        self.dead_lettered += other.dead_lettered;
+        self.dropped += other.dropped;
+        self.lost += other.lost;
+    }
+
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        for number in [self.delivered, self.dead_lettered, self.dropped, self.lost] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+    }
+
+    pub(super) fn decode(at: &mut Bytes<'_>) -> Result<Self, BlockError> {
+        Ok(Self {
+            delivered: at.u64()?,
+            dead_lettered: at.u64()?,
+            dropped: at.u64()?,
+            lost: at.u64()?,
+        })
+    }
+}
+
+/// The account of the whole spool since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Events given a sequence number.
+    pub accepted: u64,
+    /// Of these, events a flush has covered.
+    pub durable: u64,
+    /// Acknowledged by the broker.
+    pub delivered: u64,
+    /// Moved to the dead letters.
+    pub dead_lettered: u64,
+    /// Given up by a policy of the operator.
+    pub dropped: u64,
+    /// Found missing or damaged on disk.
+    pub lost: u64,
+    /// Not resolved yet.
+    pub in_spool: u64,
+}
+
+impl Ledger {
+    /// The account of a spool that gave `accepted` numbers and resolved `resolved`.
+    pub(super) fn new(accepted: u64, durable: u64, resolved: &Counts) -> Self {
+        Self {
+            accepted,
+            durable,
+            delivered: resolved.delivered,
+            dead_lettered: resolved.dead_lettered,
+            dropped: resolved.dropped,
+            lost: resolved.lost,
+            in_spool: accepted.saturating_sub(resolved.total()),
+        }
+    }
+}

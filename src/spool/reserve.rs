@@ -1,0 +1,59 @@
+//! The reserve file: space that is given up so that a full disk can be drained.
+//!
+//! sled needs space to open. When there is none, this file is deleted first; it is made
+//! again once there is room. It is never used to take more events.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, fallocate};
+
+/// Measured: 1 MiB was not enough to open and drain a database on a full disk, 2 MiB was.
+const SMALLEST: u64 = 2 * 1024 * 1024;
+const LARGEST: u64 = 8 * 1024 * 1024;
+/// One part in so many of `spool.max_bytes`.
+const PART: u64 = 32;
+
+/// The file `reserve` of the spool directory.
+#[derive(Debug)]
+pub(super) struct Reserve {
+    path: PathBuf,
+    bytes: u64,
+}
+
+impl Reserve {
+    pub(super) fn new(dir: &Path, max_bytes: u64) -> Self {
+        Self {
+            path: dir.join("reserve"),
+            bytes: (max_bytes / PART).clamp(SMALLEST, LARGEST),
+        }
+    }
+
+    /// Bytes the file takes when it is there.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Makes the file when it is missing.
+    pub(super) fn keep(&self) -> io::Result<()> {
+        if fs::metadata(&self.path).is_ok_and(|meta| meta.len() == self.bytes) {
+            return Ok(());
+        }
+        let file = File::create(&self.path)?;
+        let made = fallocate(&file, FallocateFlags::empty(), 0, self.bytes);
+        if made.is_err() {
+            self.release();
+        }
+        Ok(made?)
+    }
+
+    /// Gives the space back to the file system.
+    pub(super) fn release(&self) {
+        if let Err(error) = fs::remove_file(&self.path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %self.path.display(), %error, "cannot release the reserve");
+        }
+    }
+}

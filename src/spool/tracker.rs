@@ -148,7 +148,7 @@ impl Tracker {
         let mut at = first.max(self.watermark);
         while at < end {
             let covered = self.spans.range(..=at).next_back();
-            if !covered.is_some_and(|(start, span)| at < start + span.count) {
+            if covered.is_none_or(|(start, span)| at >= start + span.count) {
                 self.fill_gap(at, end);
             }
             let Some((&start, span)) = self.spans.range_mut(..=at).next_back() else {

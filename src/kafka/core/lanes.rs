@@ -3,11 +3,11 @@
 //! One lane per broker. Requests carry many partitions, one batch of each; partitions take
 //! turns, so that a busy one does not starve the others.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::super::status::PartitionStatus;
-use super::{Action, Core, Now, Part, REQUEST_OVERHEAD, Sent};
+use super::{Action, Core, Now, PART_OVERHEAD, Part, REQUEST_OVERHEAD, Sent};
 use crate::kafka::Totals;
 
 /// Longest silence that a broker may ask for; a mistake in an answer must not stop the
@@ -22,9 +22,17 @@ pub(super) struct Lane {
     muted_until: Option<Instant>,
     /// Partitions that may have something to send.
     ready: VecDeque<usize>,
+    /// The same, to hold each once.
+    queued: HashSet<usize>,
 }
 
 impl Lane {
+    fn enqueue(&mut self, slot: usize) {
+        if self.queued.insert(slot) {
+            self.ready.push_back(slot);
+        }
+    }
+
     pub(super) fn answered(&mut self, throttle: Duration, now: Instant) {
         self.requests = self.requests.saturating_sub(1);
         if !throttle.is_zero() {
@@ -59,10 +67,7 @@ impl Core {
         {
             return;
         }
-        if partition.queued_on != Some(leader) {
-            partition.queued_on = Some(leader);
-            self.lanes.entry(leader).or_default().ready.push_back(slot);
-        }
+        self.lanes.entry(leader).or_default().enqueue(slot);
         self.pump(leader, now);
     }
 
@@ -80,55 +85,21 @@ impl Core {
             return false;
         }
         let mut ready = std::mem::take(&mut lane.ready);
-        let mut parts = Vec::new();
-        let mut sent = Vec::new();
-        let mut bytes = REQUEST_OVERHEAD;
-        let mut again = Vec::new();
-        while let Some(slot) = ready.pop_front() {
-            let Some(partition) = self.partitions.get_mut(slot) else {
-                continue;
-            };
-            if partition.queued_on != Some(broker) {
-                continue;
-            }
-            partition.queued_on = None;
-            if partition.leader != Some(broker) {
-                continue;
-            }
-            let Some((position, size)) = partition.sendable(now.mono, most) else {
-                continue;
-            };
-            let size = size + partition.to.topic.len() + 32;
-            if !parts.is_empty() && bytes + size > self.settings.max_request_bytes {
-                partition.queued_on = Some(broker);
-                ready.push_front(slot);
-                break;
-            }
-            let Some((serial, records, resent)) = partition.take(position, self.newest, now) else {
-                let usable = self.newest.is_some_and(|n| partition.can_use(n));
-                if !usable && !self.identity_wanted {
-                    self.identity_wanted = true;
-                    self.actions.push(Action::WantIdentity);
-                }
-                continue;
-            };
-            self.totals.resent_batches += u64::from(resent);
-            bytes += size;
-            parts.push(Part {
-                to: partition.to.clone(),
-                records,
-            });
-            sent.push((slot, serial));
-            if partition.sendable(now.mono, most).is_some() {
-                partition.queued_on = Some(broker);
-                again.push(slot);
-            }
-        }
-        ready.extend(again);
+        lane.queued.clear();
+        let (parts, sent) = self.gather(broker, &mut ready, now);
+        let again = sent.iter().map(|(slot, _)| *slot);
+        let partitions = &self.partitions;
+        let again = again.filter(|slot| {
+            partitions
+                .get(*slot)
+                .is_some_and(|p| p.sendable(now.mono, most).is_some())
+        });
         let Some(lane) = self.lanes.get_mut(&broker) else {
             return false;
         };
-        lane.ready = ready;
+        for slot in ready.into_iter().chain(again) {
+            lane.enqueue(slot);
+        }
         if parts.is_empty() {
             return false;
         }
@@ -148,6 +119,52 @@ impl Core {
             parts,
         });
         true
+    }
+
+    /// Takes batches from the ready partitions until the request is full: one batch of each,
+    /// at least one even when it alone is larger than a request shall be.
+    fn gather(
+        &mut self,
+        broker: i32,
+        ready: &mut VecDeque<usize>,
+        now: Now,
+    ) -> (Vec<Part>, Vec<(usize, u64)>) {
+        let most = self.settings.max_in_flight;
+        let mut parts = Vec::new();
+        let mut sent = Vec::new();
+        let mut bytes = REQUEST_OVERHEAD;
+        while let Some(slot) = ready.pop_front() {
+            let Some(partition) = self.partitions.get_mut(slot) else {
+                continue;
+            };
+            if partition.leader != Some(broker) {
+                continue;
+            }
+            let Some((position, size)) = partition.sendable(now.mono, most) else {
+                continue;
+            };
+            let size = size + partition.to.topic.len() + PART_OVERHEAD;
+            if !parts.is_empty() && bytes + size > self.settings.max_request_bytes {
+                ready.push_front(slot);
+                break;
+            }
+            let Some((serial, records, resent)) = partition.take(position, self.newest, now) else {
+                let usable = self.newest.is_some_and(|n| partition.can_use(n));
+                if !usable && !self.identity_wanted {
+                    self.identity_wanted = true;
+                    self.actions.push(Action::WantIdentity);
+                }
+                continue;
+            };
+            self.totals.resent_batches += u64::from(resent);
+            bytes += size;
+            parts.push(Part {
+                to: partition.to.clone(),
+                records,
+            });
+            sent.push((slot, serial));
+        }
+        (parts, sent)
     }
 
     /// When [`Core::tick`] has something to do.

@@ -29,8 +29,9 @@ use partition::Partition;
 /// given back and counted as possible duplicates.
 const DOUBTFUL_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Bytes of a request around its batches: headers, names, lengths; generous.
+/// Bytes of a request around its parts, and of a part around its batch and topic; generous.
 const REQUEST_OVERHEAD: usize = 512;
+const PART_OVERHEAD: usize = 32;
 
 /// The two clocks, read together at the edge.
 #[derive(Debug, Clone, Copy)]

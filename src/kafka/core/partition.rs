@@ -47,8 +47,6 @@ enum Phase {
 pub(super) struct Partition {
     pub(super) to: TopicPartition,
     pub(super) leader: Option<i32>,
-    /// The lane whose ready queue holds this partition.
-    pub(super) queued_on: Option<i32>,
     pub(super) not_before: Option<Instant>,
     pub(super) error: Option<String>,
     pub(super) failures: u32,
@@ -71,7 +69,6 @@ impl Partition {
         Self {
             to,
             leader: None,
-            queued_on: None,
             not_before: None,
             error: None,
             failures: 0,

@@ -17,7 +17,10 @@
 
 pub mod cli;
 pub mod config;
+pub mod daemon;
+pub mod drain;
 pub mod event;
+pub mod input;
 pub mod kafka;
 pub mod logging;
 pub mod proof;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::exit;
 use crate::config::Report;
+use crate::daemon::RunError;
 use crate::logging::LogError;
 
 /// A failed command.
@@ -37,6 +38,9 @@ pub enum CliError {
         /// Lines from the first on that were answered.
         settled: u64,
     },
+    /// The daemon could not start.
+    #[error("the daemon cannot start")]
+    Run(#[from] RunError),
     /// Flags that fit the syntax and not each other.
     #[error("{0}; see --help")]
     Usage(String),
@@ -59,7 +63,7 @@ impl CliError {
         match self {
             Self::Config(_) => exit::CONFIG,
             Self::NotRunning { .. } | Self::Refused(_) => exit::UNAVAILABLE,
-            Self::Answer(_) | Self::Io { .. } | Self::Log(_) => exit::SOFTWARE,
+            Self::Answer(_) | Self::Io { .. } | Self::Log(_) | Self::Run(_) => exit::SOFTWARE,
             Self::NotDurable { .. } => exit::TEMPFAIL,
             Self::Usage(_) => exit::USAGE,
         }

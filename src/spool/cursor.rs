@@ -142,6 +142,16 @@ impl Cursor {
         }
     }
 
+    /// The first unresolved event; every one before it is resolved.
+    pub fn watermark(&self) -> Seq {
+        let table = lock(&self.shared.table);
+        let mut firsts = table
+            .generations
+            .values()
+            .filter_map(|generation| generation.first_unresolved_from(generation.first));
+        firsts.next().unwrap_or(table.durable)
+    }
+
     /// When the oldest unresolved event arrived, as far as its block has been read.
     pub fn oldest_unresolved(&self) -> Option<UnixMillis> {
         let table = lock(&self.shared.table);

@@ -74,7 +74,7 @@ fn main() -> Result<()> {
     })?;
 
     say("starting Kafka again");
-    kafka.restart()?;
+    kafka.start()?;
     let total = (FIRST + DURING) as usize;
     let records = kafka.admin().wait_for_records(TOPIC, total, PATIENCE)?;
     check(&records, total)?;

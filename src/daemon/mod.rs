@@ -1,0 +1,323 @@
+//! The composition root: opens the spool, starts producer, drain and inputs, and stops them
+//! in order.
+//!
+//! Start: spool (recovered and locked), producer (does not wait for brokers), drain, inputs,
+//! READY. Stop: inputs stop, appends become durable, in-flight batches are awaited, the
+//! spool closes; all within `stop_timeout`. Holds no logic of the parts it wires.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+use crate::config::{Config, InputKind};
+use crate::drain::{Drain, Mailbox, Message, Settings};
+use crate::input::framing::{LINE_MEMORY_BYTES, LineMemory};
+use crate::input::stats::InputStats;
+use crate::input::stop::{Stop, Stopper, stopper};
+use crate::input::unix::{self, BindError, BoundSocket, Shared};
+use crate::kafka::{Producer, StartError};
+use crate::proof;
+use crate::spool::{Appender, OpenError, Opened, Spool, SpoolHandle};
+
+mod control;
+mod signals;
+mod status;
+mod systemd;
+mod watchdog;
+
+use signals::Request;
+use status::{Rates, Watched};
+use watchdog::{Pulse, Watchdog};
+
+/// Runtime threads: sockets and brokers share them; the committer and the drain have
+/// threads of their own.
+const RUNTIME_THREADS: usize = 2;
+
+/// How often rates are sampled and the status line is renewed.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Why the daemon could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The spool could not be opened.
+    #[error("cannot open the spool")]
+    Spool(#[from] OpenError),
+    /// A socket could not be bound.
+    #[error("cannot listen")]
+    Bind(#[from] BindError),
+    /// The producer could not be started.
+    #[error("cannot start the Kafka producer")]
+    Kafka(#[from] StartError),
+    /// The system refused a thread, a signal handler or the runtime.
+    #[error("cannot {action}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+fn system(action: &'static str) -> impl FnOnce(std::io::Error) -> RunError {
+    move |source| RunError::System { action, source }
+}
+
+/// Applies a reloaded configuration outside the daemon (the log filter) and gives the new
+/// one, or says in words why it was refused.
+pub type Reloader = Box<dyn FnMut(&Config) -> Result<Config, String> + Send>;
+
+/// Runs the daemon until a signal stops it.
+///
+/// # Errors
+/// When it cannot start; once running, it stops only when asked.
+pub fn run(config: Config, reload: Reloader) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(RUNTIME_THREADS)
+        .thread_name("runtime")
+        .enable_all()
+        .build()
+        .map_err(system("start the runtime"))?;
+    let result = runtime.block_on(async {
+        let requests = signals::listen().map_err(system("install signal handlers"))?;
+        let daemon = Daemon::start(Arc::new(config))?;
+        daemon.attend(requests, reload).await;
+        Ok(())
+    });
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    result
+}
+
+struct Daemon {
+    config: Arc<Config>,
+    spool: SpoolHandle,
+    producer: Producer,
+    watched: Arc<Watched>,
+    stopper: Stopper,
+    inputs: Vec<JoinHandle<()>>,
+    control: JoinHandle<()>,
+}
+
+impl Daemon {
+    fn start(config: Arc<Config>) -> Result<Self, RunError> {
+        let started = Instant::now();
+        let (disk, broker) = proof::issue();
+        let opened = Spool::open(&config.spool, disk)?;
+        let Opened {
+            appender,
+            cursor,
+            dead_letters,
+            status,
+            handle,
+            recovery,
+        } = opened;
+        info!(
+            created = recovery.created,
+            generations = recovery.generations,
+            in_spool = recovery.in_spool,
+            took = ?started.elapsed(),
+            "spool open"
+        );
+        for missing in &recovery.missing {
+            error!(
+                first = missing.first,
+                last = missing.end.saturating_sub(1),
+                lost = missing.lost,
+                kept_in = ?missing.quarantine,
+                reason = missing.reason,
+                "part of the spool is damaged or missing"
+            );
+        }
+        let mailbox = Mailbox::new();
+        let reports = mailbox.sender();
+        let producer = Producer::start(&config.kafka, broker, move |report| {
+            let _ = reports.send(Message::Report(report));
+        })?;
+        let settings = Settings::new(&config.kafka, &config.routes);
+        let drain = Drain::spawn(
+            mailbox,
+            cursor,
+            dead_letters.clone(),
+            producer.clone(),
+            handle.spool_id(),
+            settings,
+        )
+        .map_err(system("start the drain"))?;
+        let (stopper, stop) = stopper();
+        let control_socket = control::bind(&config.control.path)?;
+        let (inputs, stats) = start_inputs(&config, &appender, &stop)?;
+        let watched = Arc::new(Watched {
+            rates: Mutex::new(Rates::new(&status.snapshot())),
+            spool: status,
+            producer: producer.clone(),
+            drain: Arc::new(Mutex::new(Some(drain))),
+            inputs: stats,
+            config: config.clone(),
+            started,
+        });
+        let reach = control::Control {
+            watched: watched.clone(),
+            dead_letters,
+            appender,
+        };
+        let control = tokio::spawn(control::serve(control_socket, Arc::new(reach)));
+        systemd::ready();
+        info!(took = ?started.elapsed(), "ready");
+        Ok(Self {
+            config,
+            spool: handle,
+            producer,
+            watched,
+            stopper,
+            inputs,
+            control,
+        })
+    }
+
+    /// Looks after the running daemon until a stop is asked for, then stops it.
+    async fn attend(
+        mut self,
+        mut requests: tokio::sync::mpsc::Receiver<Request>,
+        mut reload: Reloader,
+    ) {
+        let mut tick = tokio::time::interval(TICK);
+        let watch = systemd::watchdog_interval();
+        let mut watch_tick = tokio::time::interval(watch.unwrap_or(Duration::from_secs(3600)));
+        let mut dog = Watchdog::default();
+        loop {
+            tokio::select! {
+                request = requests.recv() => match request {
+                    Some(Request::Reload) => self.reload(&mut reload),
+                    Some(Request::Stop) | None => break,
+                },
+                _ = tick.tick() => {
+                    self.watched.sample();
+                    systemd::status(&self.watched.line());
+                }
+                _ = watch_tick.tick(), if watch.is_some() => {
+                    if dog.alive(self.pulse()) {
+                        systemd::alive();
+                    } else {
+                        error!("no progress in intake or drain; the watchdog is not fed");
+                    }
+                }
+            }
+        }
+        self.stop(requests).await;
+    }
+
+    fn pulse(&self) -> Pulse {
+        let drain = self.watched.drain.lock().ok();
+        let turns = drain.and_then(|drain| drain.as_ref().map(|drain| drain.status().turns));
+        Pulse {
+            drain_turns: turns.unwrap_or_default(),
+            commits: self.spool.progress(),
+            committing: self.spool.busy_for().is_some(),
+        }
+    }
+
+    fn reload(&mut self, reload: &mut Reloader) {
+        systemd::reloading();
+        match reload(&self.config) {
+            Ok(config) => {
+                let settings = Settings::new(&config.kafka, &config.routes);
+                if let Ok(drain) = self.watched.drain.lock()
+                    && let Some(drain) = drain.as_ref()
+                {
+                    drain.reload(settings);
+                }
+                self.config = Arc::new(config);
+            }
+            Err(report) => {
+                error!(
+                    "the changed configuration is refused; the old one stays in force: {report}"
+                );
+            }
+        }
+        systemd::ready();
+    }
+
+    async fn stop(self, mut requests: tokio::sync::mpsc::Receiver<Request>) {
+        systemd::stopping();
+        let deadline = Instant::now() + self.config.stop_timeout;
+        info!(within = ?self.config.stop_timeout, "stopping");
+        let ordered = self.stop_in_order(deadline);
+        tokio::pin!(ordered);
+        loop {
+            tokio::select! {
+                () = &mut ordered => break,
+                request = requests.recv() => if request == Some(Request::Stop) {
+                    warn!("already stopping");
+                },
+            }
+        }
+        info!("stopped");
+    }
+
+    async fn stop_in_order(self, deadline: Instant) {
+        self.stopper.stop();
+        let half = deadline - self.config.stop_timeout / 2;
+        for input in self.inputs {
+            // Writers that wait for their acks get half of the time.
+            if tokio::time::timeout_at(half.into(), input).await.is_err() {
+                warn!("an input did not end in time; its writers are cut off");
+            }
+        }
+        self.control.abort();
+        let drain = self
+            .watched
+            .drain
+            .lock()
+            .ok()
+            .and_then(|mut drain| drain.take());
+        if let Some(drain) = drain {
+            drain.stop(deadline - self.config.stop_timeout / 4);
+            let joined = tokio::task::spawn_blocking(move || drain.join()).await;
+            if !matches!(joined, Ok(Some(_))) {
+                error!("the drain ended in a panic; what it had in hand is sent again");
+            }
+        }
+        let left = || deadline.saturating_duration_since(Instant::now());
+        self.producer.close(left()).await;
+        let spool = self.spool;
+        if tokio::task::spawn_blocking(move || spool.close(deadline))
+            .await
+            .is_err()
+        {
+            error!("the spool did not close in order; it is checked at the next start");
+        }
+    }
+}
+
+type Started = (Vec<JoinHandle<()>>, Vec<(Arc<str>, Arc<InputStats>)>);
+
+fn start_inputs(config: &Config, appender: &Appender, stop: &Stop) -> Result<Started, RunError> {
+    let shared = Shared {
+        appender: appender.clone(),
+        memory: LineMemory::new(LINE_MEMORY_BYTES),
+        max_event_bytes: config.spool.max_event_bytes,
+    };
+    let bound: Vec<_> = config
+        .inputs
+        .iter()
+        .map(|input| match &input.kind {
+            InputKind::Unix(unix) => Ok((input.name.clone(), unix, BoundSocket::bind(unix)?)),
+        })
+        .collect::<Result<_, BindError>>()?;
+    Ok(bound
+        .into_iter()
+        .map(|(name, unix, socket)| {
+            let stats = Arc::new(InputStats::default());
+            let running = unix::run(
+                socket,
+                name.clone(),
+                unix.clone(),
+                shared.clone(),
+                stats.clone(),
+                stop.clone(),
+            );
+            (tokio::spawn(running), (name, stats))
+        })
+        .unzip())
+}

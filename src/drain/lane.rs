@@ -1,0 +1,262 @@
+//! One partition as the drain sees it: the batch being built, batches that wait, how many
+//! are in flight, and whether it lags behind the others.
+//!
+//! Does not read the spool and does not talk to the producer.
+
+use std::collections::VecDeque;
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
+
+use super::lanes::Pass;
+use crate::config::Compression;
+use crate::kafka::{Batch, BatchBuilder, EncodeError, RecordRef, TopicPartition};
+use crate::proof::{Seq, SeqRanges};
+
+/// Sealed batches that a lane may hold before it counts as full.
+const READY_BATCHES: usize = 2;
+
+/// When a batch closes.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchLimits {
+    /// Uncompressed bytes.
+    pub bytes: usize,
+    /// Events.
+    pub events: u32,
+    /// Longest wait of the first event.
+    pub linger: Duration,
+    /// Codec of the batch.
+    pub compression: Compression,
+    /// Batches that the producer may hold for one partition.
+    pub in_flight: u32,
+}
+
+/// One partition.
+pub(super) struct Lane {
+    to: TopicPartition,
+    open: Option<Open>,
+    ready: VecDeque<Batch>,
+    in_flight: u32,
+    /// Set while events of this lane are unplaced: no block before it has one.
+    lag: Option<Seq>,
+    left: bool,
+    full_since: Option<Instant>,
+    /// What went wrong last, for status.
+    pub(super) last_error: Option<String>,
+}
+
+struct Open {
+    builder: BatchBuilder,
+    ranges: SeqRanges,
+    since: Instant,
+}
+
+impl Lane {
+    /// A lane without events; it lags when its topic does.
+    pub(super) fn new(to: TopicPartition, lag: Option<Seq>) -> Self {
+        Self {
+            to,
+            open: None,
+            ready: VecDeque::new(),
+            in_flight: 0,
+            lag,
+            left: false,
+            full_since: None,
+            last_error: None,
+        }
+    }
+
+    /// The partition.
+    pub(super) fn partition(&self) -> &TopicPartition {
+        &self.to
+    }
+
+    /// First block that may hold unplaced events of this lane.
+    pub(super) fn lag(&self) -> Option<Seq> {
+        self.lag
+    }
+
+    /// Events before `block` are placed; from there on some may not be.
+    pub(super) fn lag_from(&mut self, block: Seq) {
+        self.lag = Some(self.lag.map_or(block, |lag| lag.min(block)));
+    }
+
+    /// Notes that an event of `block` found no place in this pass.
+    pub(super) fn leave(&mut self, pass: Pass, block: Seq) {
+        match pass {
+            Pass::Main => self.lag_from(block),
+            Pass::Lagging => self.left = true,
+        }
+    }
+
+    /// The blocks of `window` were read again; only the last had unplaced events, and the
+    /// one after is `next`.
+    pub(super) fn advance(&mut self, window: &RangeInclusive<Seq>, next: Option<Seq>) {
+        let left = std::mem::take(&mut self.left);
+        if self.lag.is_some_and(|lag| window.contains(&lag)) {
+            self.lag = if left { Some(*window.end()) } else { next };
+        }
+    }
+
+    /// Batches that the producer holds.
+    pub(super) fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    /// Batches of events that wait here, the one being built included.
+    pub(super) fn waiting(&self) -> usize {
+        self.ready.len() + usize::from(self.open.is_some())
+    }
+
+    /// Work in hand, to choose the least loaded partition by.
+    pub(super) fn load(&self) -> usize {
+        self.waiting() + self.in_flight as usize
+    }
+
+    /// Whether it can take no more batches now.
+    pub(super) fn is_full(&self) -> bool {
+        self.ready.len() >= READY_BATCHES
+    }
+
+    /// How long it has been full, as seen by calls of this.
+    pub(super) fn full_for(&mut self, now: Instant) -> Duration {
+        if !self.is_full() {
+            self.full_since = None;
+            return Duration::ZERO;
+        }
+        now.saturating_duration_since(*self.full_since.get_or_insert(now))
+    }
+
+    /// Whether a batch is being built.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Uncompressed bytes of the batch being built.
+    pub(super) fn open_bytes(&self) -> usize {
+        self.open.as_ref().map_or(0, |open| open.builder.bytes())
+    }
+
+    /// When the batch being built must close.
+    pub(super) fn deadline(&self, linger: Duration) -> Option<Instant> {
+        self.open.as_ref().map(|open| open.since + linger)
+    }
+
+    /// Adds one record. Returns the encoded bytes that sealing full batches added.
+    pub(super) fn push(
+        &mut self,
+        seq: Seq,
+        record: &RecordRef<'_>,
+        limits: &BatchLimits,
+        pool: &mut BuilderPool,
+        now: Instant,
+    ) -> Result<usize, EncodeError> {
+        let mut sealed = 0;
+        if self.open.as_ref().is_some_and(|open| {
+            open.builder.bytes() + size_bound(record) > limits.bytes
+                || open.builder.len() >= limits.events
+        }) {
+            sealed += self.seal(limits, pool)?;
+        }
+        let open = self.open.get_or_insert_with(|| Open {
+            builder: pool.take(),
+            ranges: SeqRanges::default(),
+            since: now,
+        });
+        open.builder.push(record);
+        open.ranges.push(seq);
+        if open.builder.len() >= limits.events {
+            sealed += self.seal(limits, pool)?;
+        }
+        Ok(sealed)
+    }
+
+    /// Closes the batch being built. Returns its encoded bytes.
+    pub(super) fn seal(
+        &mut self,
+        limits: &BatchLimits,
+        pool: &mut BuilderPool,
+    ) -> Result<usize, EncodeError> {
+        let Some(mut open) = self.open.take() else {
+            return Ok(0);
+        };
+        let encoded = open.builder.seal(limits.compression)?;
+        pool.give(open.builder);
+        let bytes = encoded.bytes();
+        self.ready.push_back(Batch {
+            to: self.to.clone(),
+            encoded,
+            ranges: open.ranges,
+        });
+        Ok(bytes)
+    }
+
+    /// The next batch for the producer, when it may have one more.
+    pub(super) fn next_batch(&mut self, limits: &BatchLimits) -> Option<Batch> {
+        if self.in_flight >= limits.in_flight {
+            return None;
+        }
+        let batch = self.ready.pop_front()?;
+        self.in_flight += 1;
+        self.full_since = None;
+        Some(batch)
+    }
+
+    /// Whether the producer could take one more batch.
+    pub(super) fn wants_batch(&self, limits: &BatchLimits) -> bool {
+        self.in_flight < limits.in_flight && self.ready.is_empty()
+    }
+
+    /// `batches` have come back from the producer, whatever their fate.
+    pub(super) fn came_back(&mut self, batches: u32) {
+        self.in_flight = self.in_flight.saturating_sub(batches);
+    }
+
+    /// Takes back all events that were not sent, in order, with the encoded bytes freed.
+    pub(super) fn recall(&mut self) -> (Vec<SeqRanges>, usize) {
+        let mut bytes = 0;
+        let mut ranges: Vec<SeqRanges> = self
+            .ready
+            .drain(..)
+            .map(|batch| {
+                bytes += batch.encoded.bytes();
+                batch.ranges
+            })
+            .collect();
+        if let Some(open) = self.open.take() {
+            ranges.push(open.ranges);
+        }
+        self.full_since = None;
+        (ranges, bytes)
+    }
+}
+
+/// Bytes that a record takes in a batch, at most: its parts, and the longest varints that
+/// the v2 format puts around them.
+fn size_bound(record: &RecordRef<'_>) -> usize {
+    const LENGTH: usize = 5;
+    let part = |bytes: Option<&[u8]>| LENGTH + bytes.map_or(0, <[u8]>::len);
+    let headers = record
+        .headers
+        .iter()
+        .map(|h| LENGTH + h.name.len() + part(h.value));
+    3 * LENGTH + part(record.key) + part(record.value) + headers.sum::<usize>()
+}
+
+/// Builders whose buffers are used again.
+#[derive(Default)]
+pub(super) struct BuilderPool(Vec<BatchBuilder>);
+
+/// Builders kept; each holds a buffer of about `batch.size`.
+const POOLED_BUILDERS: usize = 8;
+
+impl BuilderPool {
+    fn take(&mut self) -> BatchBuilder {
+        self.0.pop().unwrap_or_default()
+    }
+
+    fn give(&mut self, builder: BatchBuilder) {
+        if self.0.len() < POOLED_BUILDERS {
+            self.0.push(builder);
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! The loop of the drain's thread: mail, batches out, blocks in, progress saved.
+//!
+//! Owns the state; how events are placed and settled is in `place` and `settle`.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tracing::{error, info, warn};
+
+use super::lane::BuilderPool;
+use super::lanes::{Lanes, view_of};
+use super::route::StableId;
+use super::status::{DrainStatus, LaneStatus};
+use super::unplaced::Unplaced;
+use super::{Message, Settings};
+use crate::kafka::{Producer, TopicView};
+use crate::proof::{Seq, SeqRange};
+use crate::spool::{Cursor, DeadLetters};
+
+/// Longest time between two turns of the loop, so that a hang is noticed.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// Shortest time between two hand-overs of progress to the committer. Bounds what a crash
+/// sends twice to what was acknowledged within it, plus the committer's own flush time.
+const SAVE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Shortest time between two updates of the status.
+const STATUS_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Blocks read again for each new one, so that a partition that is back catches up while
+/// the others go on.
+const LAGGING_BLOCKS: usize = 4;
+
+/// Messages taken before the loop goes on.
+const MAIL_AT_ONCE: usize = 256;
+
+pub(super) struct State {
+    pub(super) cursor: Cursor,
+    pub(super) dead_letters: DeadLetters,
+    pub(super) producer: Producer,
+    pub(super) settings: Settings,
+    pub(super) lanes: Lanes,
+    pub(super) unplaced: Unplaced,
+    /// Blocks read so far that may have unresolved events: first event and count.
+    blocks: BTreeMap<Seq, u32>,
+    pub(super) pool: BuilderPool,
+    pub(super) stable_id: StableId,
+    /// Encoded bytes of batches that wait or are in flight.
+    pub(super) sealed_bytes: usize,
+    /// Whether something was resolved since the last save.
+    pub(super) unsaved: bool,
+    pub(super) status: DrainStatus,
+    published: Arc<Mutex<DrainStatus>>,
+    saved_at: Instant,
+    published_at: Instant,
+    stop_at: Option<Instant>,
+}
+
+impl State {
+    pub(super) fn new(
+        mut cursor: Cursor,
+        dead_letters: DeadLetters,
+        producer: Producer,
+        spool_id: u64,
+        settings: Settings,
+        inbox: Sender<Message>,
+        published: Arc<Mutex<DrainStatus>>,
+    ) -> Self {
+        cursor.on_new_block(move || {
+            let _ = inbox.send(Message::NewBlock);
+        });
+        let now = Instant::now();
+        let mut state = Self {
+            cursor,
+            dead_letters,
+            producer,
+            settings,
+            lanes: Lanes::default(),
+            unplaced: Unplaced::default(),
+            blocks: BTreeMap::new(),
+            pool: BuilderPool::default(),
+            stable_id: StableId::new(spool_id),
+            sealed_bytes: 0,
+            unsaved: false,
+            status: DrainStatus::default(),
+            published,
+            saved_at: now,
+            published_at: now,
+            stop_at: None,
+        };
+        state.use_topics();
+        state
+    }
+
+    /// Runs until stopped; gives the cursor back, with all progress handed over.
+    pub(super) fn run(mut self, mail: &Receiver<Message>) -> Cursor {
+        loop {
+            let now = Instant::now();
+            self.status.turns += 1;
+            let stopping = self.stop_at.is_some();
+            let worked = !stopping && self.read(now);
+            self.send_batches(now);
+            self.save(now);
+            self.publish(now);
+            if self
+                .stop_at
+                .is_some_and(|at| self.lanes.in_flight() == 0 || now >= at)
+            {
+                break;
+            }
+            if !self.take_mail(mail, worked, now) {
+                break;
+            }
+        }
+        self.cursor.checkpoint();
+        let in_flight = self.lanes.in_flight();
+        if in_flight > 0 {
+            warn!(
+                batches = in_flight,
+                "stopped before the broker answered; they go again later"
+            );
+        }
+        self.cursor
+    }
+
+    /// Reads what there is room for. True when something was read.
+    fn read(&mut self, now: Instant) -> bool {
+        self.judge_topics(now);
+        let again = (0..LAGGING_BLOCKS)
+            .take_while(|_| self.lagging_pass(now))
+            .count();
+        self.main_pass(now) || again > 0
+    }
+
+    /// Waits for mail, unless there is work; false when nobody can send any more.
+    fn take_mail(&mut self, mail: &Receiver<Message>, worked: bool, now: Instant) -> bool {
+        if !worked {
+            match mail.recv_timeout(self.wait(now)) {
+                Ok(message) => self.take(message, now),
+                Err(RecvTimeoutError::Timeout) => return true,
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+        let more: Vec<Message> = mail.try_iter().take(MAIL_AT_ONCE).collect();
+        for message in more {
+            self.take(message, now);
+        }
+        true
+    }
+
+    fn take(&mut self, message: Message, now: Instant) {
+        match message {
+            Message::Report(report) => self.settle(report, now),
+            Message::NewBlock => {}
+            Message::Reload(settings) => {
+                info!("routes and batch settings are in force from the next event on");
+                self.settings = *settings;
+                self.use_topics();
+            }
+            Message::Stop(deadline) => self.stop_at = Some(deadline),
+        }
+    }
+
+    fn use_topics(&mut self) {
+        let topics = self.settings.router.topics();
+        self.lanes.use_topics(topics);
+        topics
+            .iter()
+            .for_each(|topic| self.producer.want_topic(topic));
+    }
+
+    /// Gives full and lingering batches to the producer.
+    fn send_batches(&mut self, now: Instant) {
+        let Self {
+            lanes,
+            settings,
+            pool,
+            producer,
+            sealed_bytes,
+            status,
+            ..
+        } = self;
+        let squeezed = *sealed_bytes + lanes.open_bytes() >= settings.buffer_memory;
+        let limits = &settings.limits;
+        for lane in lanes
+            .topics_mut()
+            .iter_mut()
+            .flat_map(|topic| topic.lanes_mut())
+        {
+            let due = lane.deadline(limits.linger).is_some_and(|due| due <= now);
+            if (due || squeezed) && lane.wants_batch(limits) {
+                match lane.seal(limits, pool) {
+                    Ok(bytes) => *sealed_bytes += bytes,
+                    Err(failure) => {
+                        error!(error = %failure, "cannot encode a batch");
+                        status.last_error = Some(failure.to_string());
+                    }
+                }
+            }
+            while let Some(batch) = lane.next_batch(limits) {
+                producer.send(batch);
+            }
+        }
+    }
+
+    /// How long nothing needs doing.
+    fn wait(&self, now: Instant) -> Duration {
+        let limits = &self.settings.limits;
+        let lanes = self.lanes.topics().iter().flat_map(|topic| topic.lanes());
+        let linger = lanes
+            .filter(|lane| lane.wants_batch(limits))
+            .filter_map(|lane| lane.deadline(limits.linger))
+            .min();
+        let save = self.unsaved.then(|| self.saved_at + SAVE_INTERVAL);
+        let wake = [linger, save, self.stop_at].into_iter().flatten().min();
+        wake.map_or(BEAT, |at| at.saturating_duration_since(now).min(BEAT))
+    }
+
+    fn save(&mut self, now: Instant) {
+        if self.unsaved && now.saturating_duration_since(self.saved_at) >= SAVE_INTERVAL {
+            self.cursor.checkpoint();
+            self.blocks = self.blocks.split_off(&self.first_block());
+            self.unsaved = false;
+            self.saved_at = now;
+        }
+    }
+
+    /// First event of the oldest block that has an unresolved one.
+    fn first_block(&self) -> Seq {
+        let watermark = self.cursor.watermark();
+        self.block_of(watermark)
+            .map_or(watermark, |block| block.first)
+    }
+
+    /// Notes a block that was read.
+    pub(super) fn note_block(&mut self, block: SeqRange) {
+        self.blocks.insert(block.first, block.count);
+    }
+
+    /// The block that holds `seq`, if it was read and is not resolved.
+    pub(super) fn block_of(&self, seq: Seq) -> Option<SeqRange> {
+        let (&first, &count) = self.blocks.range(..=seq).next_back()?;
+        Some(SeqRange { first, count }).filter(|block| seq < block.end())
+    }
+
+    /// Encoded and open bytes together.
+    pub(super) fn buffered(&self) -> usize {
+        self.sealed_bytes + self.lanes.open_bytes()
+    }
+
+    /// Notes topics whose patience is used up, and those that are back.
+    fn judge_topics(&mut self, now: Instant) {
+        let cluster = self.producer.cluster();
+        let patience = self.settings.topic_patience;
+        for topic in self.lanes.topics_mut() {
+            let view = view_of(&cluster, &topic.name);
+            if let Some(TopicView::Known { partitions }) = view {
+                topic.has_partitions(partitions.len());
+            }
+            let doomed = match view {
+                Some(TopicView::Failing {
+                    reason,
+                    since,
+                    permanent_candidate: true,
+                }) => {
+                    let waited = now.saturating_duration_since(*since);
+                    patience
+                        .filter(|patience| waited >= *patience)
+                        .map(|_| reason.clone())
+                }
+                _ => None,
+            };
+            if doomed.is_some() && topic.doomed.is_none() {
+                warn!(topic = %topic.name, reason = ?doomed,
+                    "topic_patience is used up; events of this topic go to the dead letters");
+            }
+            topic.doomed = doomed;
+        }
+    }
+
+    fn publish(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.published_at) < STATUS_INTERVAL {
+            if let Ok(mut published) = self.published.lock() {
+                published.turns = self.status.turns;
+            }
+            return;
+        }
+        self.published_at = now;
+        self.status.position = self.cursor.position();
+        self.status.oldest_undelivered_ms = self.cursor.oldest_unresolved();
+        self.status.unplaced_events = self.unplaced.len();
+        self.status.buffered_bytes = self.buffered() as u64;
+        let topics = self.lanes.topics();
+        self.status.doomed = topics
+            .iter()
+            .filter_map(|topic| Some((topic.name.to_string(), topic.doomed.clone()?)))
+            .collect();
+        self.status.lanes = topics
+            .iter()
+            .flat_map(|topic| topic.lanes())
+            .map(|lane| LaneStatus {
+                topic: lane.partition().topic.to_string(),
+                partition: lane.partition().partition,
+                in_flight: lane.in_flight(),
+                waiting: lane.waiting(),
+                lagging: lane.lag().is_some(),
+                last_error: lane.last_error.clone(),
+            })
+            .collect();
+        self.status
+            .lanes
+            .sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        if let Ok(mut published) = self.published.lock() {
+            published.clone_from(&self.status);
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! One connection of a Unix socket input: reads lines, spools them, answers the writer.
+//!
+//! Two tasks share it: the reader frames and appends, the answerer waits for receipts in
+//! order and writes acks. Neither knows what the spool does with an event.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::framing::{Decoder, Framed, Refusal};
+use super::settle::{Answers, merge};
+use super::stats::InputStats;
+use super::stop::Stop;
+use crate::config::AckMode;
+use crate::event::{EventBuf, Source, UnixMillis};
+use crate::spool::{AppendError, Appender, Pending, Want};
+
+/// Bytes taken by one read. One such buffer per runtime thread, not per connection.
+const READ_BYTES: usize = 256 << 10;
+
+/// Reads of one connection that may wait for their receipt.
+const READS_IN_FLIGHT: usize = 64;
+
+/// A writer that takes no answer for this long is closed.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Reads made after a stop was asked for, to take what writers had already sent.
+const LAST_READS: usize = 16;
+
+thread_local! {
+    static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+}
+
+/// What a connection needs to know of its input.
+pub struct Context {
+    /// Name of the input and the peer.
+    pub source: Arc<Source>,
+    /// Where events go.
+    pub appender: Appender,
+    /// What the writer is told.
+    pub ack: AckMode,
+    /// Whether an unterminated last line is an event.
+    pub accept_unterminated: bool,
+    /// Longest silence; zero = any.
+    pub idle_timeout: Duration,
+    /// Counters of the input.
+    pub stats: Arc<InputStats>,
+}
+
+/// The lines of one read, on their way to the disk.
+struct Group {
+    lines: u32,
+    refused: Vec<(u32, Refusal)>,
+    events: u32,
+    state: GroupState,
+}
+
+enum GroupState {
+    /// Waits for its receipt.
+    Pending(Pending),
+    /// No event of it was taken.
+    Refused(Refusal),
+    /// It had no events.
+    Settled,
+}
+
+/// Serves one connection until it ends or `stop` is asked for.
+pub async fn serve(stream: UnixStream, decoder: Decoder, context: Context, stop: Stop) {
+    let (groups, answers) = mpsc::channel(READS_IN_FLIGHT);
+    let stats = context.stats.clone();
+    let ack = context.ack;
+    let reader = Reader {
+        stream: &stream,
+        decoder,
+        context,
+        groups,
+    };
+    let reading = reader.run(stop);
+    let answering = answer(&stream, answers, ack, &stats);
+    tokio::pin!(reading, answering);
+    tokio::select! {
+        () = &mut reading => answering.await,
+        () = &mut answering => {}
+    }
+}
+
+struct Reader<'a> {
+    stream: &'a UnixStream,
+    decoder: Decoder,
+    context: Context,
+    groups: mpsc::Sender<Group>,
+}
+
+/// What one try at the socket gave.
+enum Step {
+    Data(Framed),
+    End,
+    NotReady,
+}
+
+impl Reader<'_> {
+    async fn run(mut self, mut stop: Stop) {
+        loop {
+            let ready = tokio::select! {
+                ready = self.readable() => ready,
+                () = stop.asked() => break,
+            };
+            if !ready {
+                return;
+            }
+            match self.step() {
+                Step::Data(framed) => {
+                    if !self.hand_over(framed).await {
+                        return;
+                    }
+                }
+                Step::NotReady => {}
+                Step::End => return self.end().await,
+            }
+        }
+        self.last_reads().await;
+    }
+
+    /// False when the connection failed or was idle for too long.
+    async fn readable(&self) -> bool {
+        let idle = self.context.idle_timeout;
+        if idle.is_zero() {
+            return self.stream.readable().await.is_ok();
+        }
+        matches!(timeout(idle, self.stream.readable()).await, Ok(Ok(())))
+    }
+
+    fn step(&mut self) -> Step {
+        READ_BUFFER.with_borrow_mut(|buffer| match self.stream.try_read(buffer) {
+            Ok(0) => Step::End,
+            Ok(count) => {
+                let mut framed = Framed::default();
+                self.decoder
+                    .feed(buffer.get(..count).unwrap_or_default(), &mut framed);
+                Step::Data(framed)
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Step::NotReady,
+            Err(_) => Step::End,
+        })
+    }
+
+    async fn end(mut self) {
+        let mut framed = Framed::default();
+        self.decoder
+            .finish(self.context.accept_unterminated, &mut framed);
+        self.hand_over(framed).await;
+    }
+
+    async fn last_reads(mut self) {
+        for _ in 0..LAST_READS {
+            match self.step() {
+                Step::Data(framed) => {
+                    if !self.hand_over(framed).await {
+                        return;
+                    }
+                }
+                Step::NotReady => return,
+                Step::End => return self.end().await,
+            }
+        }
+    }
+
+    /// False when the connection is of no more use.
+    async fn hand_over(&mut self, framed: Framed) -> bool {
+        let lines = framed.lines();
+        if lines == 0 {
+            return true;
+        }
+        let events = framed.events.len() as u32;
+        self.context.stats.received(&framed);
+        let state = match self.append(framed.events).await {
+            Ok(state) => state,
+            Err(AppendError::Full(_)) => {
+                self.context
+                    .stats
+                    .refused(Refusal::SpoolFull, u64::from(events));
+                GroupState::Refused(Refusal::SpoolFull)
+            }
+            // Closed: an ordered stop has begun, so nothing is said of these lines.
+            Err(_) => return false,
+        };
+        let group = Group {
+            lines,
+            refused: framed.refused,
+            events,
+            state,
+        };
+        self.context.ack == AckMode::None || self.groups.send(group).await.is_ok()
+    }
+
+    async fn append(&self, events: EventBuf) -> Result<GroupState, AppendError> {
+        if events.is_empty() {
+            return Ok(GroupState::Settled);
+        }
+        let want = match self.context.ack {
+            AckMode::Broker => Want::Delivered,
+            AckMode::Durable | AckMode::None => Want::Durable,
+        };
+        let source = self.context.source.clone();
+        let pending = self
+            .context
+            .appender
+            .append(events, source, unix_millis(), want)
+            .await?;
+        Ok(GroupState::Pending(pending))
+    }
+}
+
+/// The host's clock.
+fn unix_millis() -> UnixMillis {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Waits for the fate of each group in line order and tells the writer.
+async fn answer(
+    stream: &UnixStream,
+    mut groups: mpsc::Receiver<Group>,
+    ack: AckMode,
+    stats: &InputStats,
+) {
+    let mut voice = Voice {
+        stream,
+        answers: Answers::default(),
+        blocked_since: None,
+    };
+    loop {
+        let group = tokio::select! {
+            group = groups.recv() => group,
+            () = voice.speak_when_blocked() => {
+                stats.closed_unread();
+                return;
+            }
+        };
+        let Some(group) = group else { break };
+        let lines = group.lines;
+        let refused = tokio::select! {
+            refused = fate(group, ack, stats) => refused,
+            () = voice.speak_when_blocked() => {
+                stats.closed_unread();
+                return;
+            }
+        };
+        voice.answers.settle(lines, &refused);
+        // One answer for whatever is settled by now, unless much is waiting already.
+        if (groups.is_empty() || voice.answers.overflow()) && !voice.speak() {
+            stats.closed_unread();
+            return;
+        }
+    }
+    if !(voice.speak() && voice.flush().await) {
+        stats.closed_unread();
+    }
+}
+
+/// Waits until one group is settled; names its refused lines. A line that is not named is
+/// safe, because a receipt said so.
+async fn fate(group: Group, ack: AckMode, stats: &InputStats) -> Vec<(u32, Refusal)> {
+    let Group {
+        lines: _,
+        refused,
+        events,
+        state,
+    } = group;
+    let refuse_all = |reason| {
+        let every: Vec<u32> = (0..events).collect();
+        merge(&refused, &every, reason)
+    };
+    match state {
+        GroupState::Settled => refused,
+        GroupState::Refused(reason) => refuse_all(reason),
+        GroupState::Pending(mut pending) => {
+            let late = match (pending.receipt().await, ack) {
+                (Ok(_receipt), AckMode::Broker) => pending.delivery().await.map(|d| d.refused),
+                (Ok(_receipt), _) => Ok(Vec::new()),
+                (Err(error), _) => Err(error),
+            };
+            match late {
+                Ok(late) => merge(&refused, &late, Refusal::DeadLettered),
+                Err(_) => {
+                    stats.refused(Refusal::NotStored, u64::from(events));
+                    refuse_all(Refusal::NotStored)
+                }
+            }
+        }
+    }
+}
+
+/// The writing half: never waits longer, or holds more, than its limits.
+struct Voice<'a> {
+    stream: &'a UnixStream,
+    answers: Answers,
+    blocked_since: Option<Instant>,
+}
+
+impl Voice<'_> {
+    /// Writes what the socket takes at once. False when the writer has not read for too long.
+    fn speak(&mut self) -> bool {
+        let mut bytes = self.answers.take();
+        while !bytes.is_empty() {
+            match self.stream.try_write(&bytes) {
+                Ok(count) => {
+                    bytes.drain(..count);
+                    self.blocked_since = None;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    self.answers.put_back(bytes);
+                    let since = self.blocked_since.get_or_insert_with(Instant::now);
+                    return since.elapsed() < ANSWER_PATIENCE && !self.answers.overflow();
+                }
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// Waits for the socket to take what it refused. False when the writer does not read.
+    async fn flush(&mut self) -> bool {
+        while let Some(since) = self.blocked_since {
+            let writable = timeout_at(since + ANSWER_PATIENCE, self.stream.writable()).await;
+            if !matches!(writable, Ok(Ok(()))) || !self.speak() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The same beside other work: returns only when the writer is to be closed.
+    async fn speak_when_blocked(&mut self) {
+        if self.flush().await {
+            std::future::pending().await
+        }
+    }
+}

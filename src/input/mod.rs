@@ -1,0 +1,11 @@
+//! Inputs: where events come from.
+//!
+//! An input frames bytes into events, hands them to the spool's `Appender`, and answers its
+//! writer only when it holds a receipt. It never sees a sequence number, a topic or a broker.
+
+pub mod connection;
+pub mod framing;
+pub mod settle;
+pub mod stats;
+pub mod stop;
+pub mod unix;

@@ -1,0 +1,233 @@
+//! A Unix stream socket input: binds the path safely, accepts, limits connections.
+//!
+//! Does not read from connections; that is `connection`.
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use super::connection::{self, Context};
+use super::framing::{Decoder, LineMemory};
+use super::stats::InputStats;
+use super::stop::Stop;
+use crate::config::UnixConfig;
+use crate::event::{Peer, Source};
+use crate::spool::Appender;
+
+/// Wait after a failed accept, e.g. when the process has no file descriptor left.
+const ACCEPT_RETRY: Duration = Duration::from_millis(200);
+
+/// Why a socket could not be bound.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Something that is no socket is at the path.
+    #[error("{path} exists and is not a socket; move it away or choose another path")]
+    NotASocket {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Another program answers there.
+    #[error("another program listens on {path}; stop it or choose another path")]
+    InUse {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The group is not known on this host.
+    #[error("the group \"{group}\" for {path} is not known on this host")]
+    NoGroup {
+        /// Its name.
+        group: String,
+        /// The path.
+        path: PathBuf,
+    },
+    /// The system refused.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A bound socket that does not accept yet.
+#[derive(Debug)]
+pub struct BoundSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl BoundSocket {
+    /// Binds with the permissions of `config` in force from the first instant.
+    ///
+    /// A stale socket is replaced; anything else at the path is refused.
+    pub fn bind(config: &UnixConfig) -> Result<Self, BindError> {
+        let path = config.path.clone();
+        let io = |action| {
+            let path = path.clone();
+            move |source| BindError::Io {
+                action,
+                path,
+                source,
+            }
+        };
+        remove_stale(&path)?;
+        // Nobody may connect between bind and chmod.
+        let old = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
+        let bound = UnixListener::bind(&path);
+        rustix::process::umask(old);
+        let listener = bound.map_err(io("bind"))?;
+        if let Some(group) = &config.group {
+            let gid = group_id(group, &path)?;
+            std::os::unix::fs::chown(&path, None, Some(gid)).map_err(io("change the group of"))?;
+        }
+        let mode = std::fs::Permissions::from_mode(config.mode);
+        std::fs::set_permissions(&path, mode).map_err(io("set the mode of"))?;
+        Ok(Self { listener, path })
+    }
+}
+
+impl BoundSocket {
+    /// The socket, to accept from.
+    pub fn listener(&self) -> &UnixListener {
+        &self.listener
+    }
+}
+
+impl Drop for BoundSocket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn remove_stale(path: &Path) -> Result<(), BindError> {
+    let owned = || path.to_owned();
+    let found = match std::fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => {
+            return Err(BindError::Io {
+                action: "look at",
+                path: owned(),
+                source,
+            });
+        }
+    };
+    if !found.file_type().is_socket() {
+        return Err(BindError::NotASocket { path: owned() });
+    }
+    if StdUnixStream::connect(path).is_ok() {
+        return Err(BindError::InUse { path: owned() });
+    }
+    std::fs::remove_file(path).map_err(|source| BindError::Io {
+        action: "remove the stale socket",
+        path: owned(),
+        source,
+    })
+}
+
+/// Looks a group up by number, else by name in `/etc/group` (group(5)).
+fn group_id(group: &str, path: &Path) -> Result<u32, BindError> {
+    if let Ok(gid) = group.parse() {
+        return Ok(gid);
+    }
+    let table = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    table
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split(':');
+            (fields.next() == Some(group)).then(|| fields.nth(1)?.parse().ok())?
+        })
+        .next()
+        .ok_or_else(|| BindError::NoGroup {
+            group: group.to_owned(),
+            path: path.to_owned(),
+        })
+}
+
+/// What every socket input of the daemon shares.
+#[derive(Clone)]
+pub struct Shared {
+    /// Where events go.
+    pub appender: Appender,
+    /// Daemon-wide budget for unfinished lines.
+    pub memory: Arc<LineMemory>,
+    /// Largest event, bytes.
+    pub max_event_bytes: u32,
+}
+
+/// Accepts until `stop`; returns when every connection has ended.
+pub async fn run(
+    socket: BoundSocket,
+    name: Arc<str>,
+    config: UnixConfig,
+    shared: Shared,
+    stats: Arc<InputStats>,
+    mut stop: Stop,
+) {
+    info!(input = %name, path = %config.path.display(), "listening");
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = socket.listener.accept() => accepted,
+            () = stop.asked() => break,
+        };
+        while connections.try_join_next().is_some() {}
+        stats.connections.store(connections.len() as u64, Relaxed);
+        match accepted {
+            Ok(_) if connections.len() >= config.max_connections as usize => {
+                stats.connections_refused.fetch_add(1, Relaxed);
+                warn!(input = %name, limit = config.max_connections,
+                    "connection refused: max_connections reached");
+            }
+            Ok((stream, _)) => {
+                stats.connections_total.fetch_add(1, Relaxed);
+                stats.connections.fetch_add(1, Relaxed);
+                let context = context(&stream, &name, &config, &shared, &stats);
+                let decoder = Decoder::new(shared.max_event_bytes, shared.memory.clone());
+                connections.spawn(connection::serve(stream, decoder, context, stop.clone()));
+            }
+            Err(error) => {
+                warn!(input = %name, %error, "cannot accept a connection; trying again");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+    drop(socket);
+    while connections.join_next().await.is_some() {}
+}
+
+fn context(
+    stream: &UnixStream,
+    name: &Arc<str>,
+    config: &UnixConfig,
+    shared: &Shared,
+    stats: &Arc<InputStats>,
+) -> Context {
+    let peer = stream.peer_cred().ok().map(|cred| Peer {
+        uid: cred.uid(),
+        gid: cred.gid(),
+        pid: cred.pid().unwrap_or(0),
+    });
+    Context {
+        source: Arc::new(Source {
+            input: name.clone(),
+            peer,
+        }),
+        appender: shared.appender.clone(),
+        ack: config.ack,
+        accept_unterminated: config.accept_unterminated,
+        idle_timeout: config.idle_timeout,
+        stats: stats.clone(),
+    }
+}

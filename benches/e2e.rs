@@ -7,6 +7,8 @@
 //! SPOOLWAY_BENCH_EVENTS sets the number of events of `stream` and `drain` (default
 //! 2,000,000), SPOOLWAY_BENCH_BACKLOG that of `backlog` (default 20,000,000 = 5 GB).
 
+#![allow(clippy::expect_used, reason = "a bench fails by panicking")]
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -23,9 +25,16 @@ const PARTITIONS: i32 = 4;
 const PATIENCE: Duration = Duration::from_secs(600);
 
 fn main() -> Result<()> {
-    let chosen: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let chosen: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| !a.starts_with('-'))
+        .collect();
     let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|c| c == name);
-    println!("machine: {} cores, {}", std::thread::available_parallelism()?, kernel()?);
+    println!(
+        "machine: {} cores, {}",
+        std::thread::available_parallelism()?,
+        kernel()?
+    );
     if wanted("stream") {
         stream()?;
     }
@@ -42,7 +51,9 @@ fn main() -> Result<()> {
 }
 
 fn kernel() -> Result<String> {
-    Ok(std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned())
+    Ok(std::fs::read_to_string("/proc/sys/kernel/osrelease")?
+        .trim()
+        .to_owned())
 }
 
 fn number(variable: &str, default: u64) -> Result<u64> {
@@ -50,7 +61,10 @@ fn number(variable: &str, default: u64) -> Result<u64> {
 }
 
 fn broker() -> Result<Kafka> {
-    Kafka::builder().full_jvm(true).folder_in(Path::new(env!("CARGO_TARGET_TMPDIR"))).start()
+    Kafka::builder()
+        .full_jvm(true)
+        .folder_in(Path::new(env!("CARGO_TARGET_TMPDIR")))
+        .start()
 }
 
 fn daemon(kafka: &Kafka, topic: &str) -> spoolway_test_support::daemon::Builder {
@@ -64,14 +78,20 @@ fn wait_count(kafka: &Kafka, topic: &str, events: u64) -> Result<()> {
     let admin = kafka.admin();
     spoolway_test_support::kafka::wait::wait_for(PATIENCE, "every record", || {
         let count = admin.count(topic)?;
-        ensure!(count <= events, "{count} records of {events} events: some were doubled");
+        ensure!(
+            count <= events,
+            "{count} records of {events} events: some were doubled"
+        );
         Ok(count == events)
     })
 }
 
 fn row(name: &str, events: u64, took: Duration, cpu: Option<f64>) {
     let rate = events as f64 / took.as_secs_f64();
-    let cpu = cpu.map_or_else(|| "-".to_owned(), |cpu| format!("{:.2}", cpu * 1e6 / events as f64));
+    let cpu = cpu.map_or_else(
+        || "-".to_owned(),
+        |cpu| format!("{:.2}", cpu * 1e6 / events as f64),
+    );
     println!("{name:<52} {rate:>10.0} events/s {cpu:>6} CPU s/million");
 }
 
@@ -92,7 +112,12 @@ fn stream() -> Result<()> {
         let after = Usage::of(pid)?;
         if topic == "stream" {
             row("socket to durable ack", events, taken, None);
-            row("socket to Kafka", events, took, Some(after.cpu - before.cpu));
+            row(
+                "socket to Kafka",
+                events,
+                took,
+                Some(after.cpu - before.cpu),
+            );
             let payload = (events * EVENT_BYTES as u64) as f64;
             println!(
                 "peak memory {:.0} MiB; {:.2} bytes written per payload byte",
@@ -123,14 +148,22 @@ fn drain() -> Result<()> {
     load(&away.socket(), events)?;
     away.sigterm(PATIENCE)?;
     let config = std::fs::read_to_string(away.config())?;
-    std::fs::write(away.config(), config.replace("127.0.0.1:1", &kafka.bootstrap()))?;
+    std::fs::write(
+        away.config(),
+        config.replace("127.0.0.1:1", &kafka.bootstrap()),
+    )?;
     let started = Instant::now();
     away.start()?;
     let ready = started.elapsed();
     wait_count(&kafka, "spoolway", events)?;
     let took = started.elapsed();
     let pid = away.process_id().context("the daemon runs")?;
-    row("Spoolway, start-up and first login included", events, took, Some(Usage::of(pid)?.cpu));
+    row(
+        "Spoolway, start-up and first login included",
+        events,
+        took,
+        Some(Usage::of(pid)?.cpu),
+    );
     println!("READY after {:.0} ms", ready.as_secs_f64() * 1e3);
     drop(away);
 
@@ -147,17 +180,30 @@ fn drain() -> Result<()> {
         let name = format!("java-{batch}");
         topic(&name)?;
         let rate = java(&kafka, &name, events, batch)?;
-        println!("{:<52} {rate:>10.0} events/s", format!("ProducerPerformance, batch.size={batch}"));
+        println!(
+            "{:<52} {rate:>10.0} events/s",
+            format!("ProducerPerformance, batch.size={batch}")
+        );
     }
     Ok(())
 }
 
 fn java(kafka: &Kafka, topic: &str, records: u64, batch: u32) -> Result<f64> {
     let batch = format!("batch.size={batch}");
-    let properties =
-        ["acks=all", "compression.type=lz4", "linger.ms=5", "enable.idempotence=true", &batch];
+    let properties = [
+        "acks=all",
+        "compression.type=lz4",
+        "linger.ms=5",
+        "enable.idempotence=true",
+        &batch,
+    ];
     let record_bytes = EVENT_BYTES as u32;
-    let test = ProducerTest { topic, records, record_bytes, properties: &properties };
+    let test = ProducerTest {
+        topic,
+        records,
+        record_bytes,
+        properties: &properties,
+    };
     Ok(kafka.producer_performance(&test)?.rate)
 }
 
@@ -169,7 +215,9 @@ fn kcat(kafka: &Kafka, topic: &str, lines: &[u8]) -> Result<Option<(Duration, f6
         .args(["-X", "compression.codec=lz4", "-X", "linger.ms=5"])
         .stdin(Stdio::piped())
         .spawn();
-    let Ok(mut child) = child else { return Ok(None) };
+    let Ok(mut child) = child else {
+        return Ok(None);
+    };
     let before = children_cpu();
     let started = Instant::now();
     let mut stdin = child.stdin.take().context("kcat reads from a pipe")?;
@@ -183,7 +231,11 @@ fn kcat(kafka: &Kafka, topic: &str, lines: &[u8]) -> Result<Option<(Duration, f6
 fn children_cpu() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = fields.split_whitespace().skip(13).take(2).filter_map(|f| f.parse::<f64>().ok());
+    let ticks = fields
+        .split_whitespace()
+        .skip(13)
+        .take(2)
+        .filter_map(|f| f.parse::<f64>().ok());
     ticks.sum::<f64>() / 100.0
 }
 
@@ -199,16 +251,21 @@ fn latency() -> Result<()> {
     let mut times = common::paced(&daemon.socket(), RATE, RATE * SECONDS)?;
     let bare_after = fdatasyncs(daemon.folder(), 2_000)?;
     times.sort_by(f64::total_cmp);
-    for (name, sorted) in
-        [("fdatasync before", &bare), ("write to ack", &times), ("fdatasync after", &bare_after)]
-    {
+    for (name, sorted) in [
+        ("fdatasync before", &bare),
+        ("write to ack", &times),
+        ("fdatasync after", &bare_after),
+    ] {
         println!(
             "{name:<20} p50 {:>7.0} us   p99 {:>7.0} us",
             quantile(sorted, 0.5),
             quantile(sorted, 0.99),
         );
     }
-    println!("p99 of the ack / p99 of fdatasync: {:.1}", quantile(&times, 0.99) / quantile(&bare, 0.99));
+    println!(
+        "p99 of the ack / p99 of fdatasync: {:.1}",
+        quantile(&times, 0.99) / quantile(&bare, 0.99)
+    );
     Ok(())
 }
 
@@ -216,7 +273,10 @@ fn latency() -> Result<()> {
 fn backlog() -> Result<()> {
     let events = number("SPOOLWAY_BENCH_BACKLOG", 20_000_000)?;
     let payload = events * EVENT_BYTES as u64;
-    println!("\n# backlog of {events} events, {:.1} GB", payload as f64 / 1e9);
+    println!(
+        "\n# backlog of {events} events, {:.1} GB",
+        payload as f64 / 1e9
+    );
     let kafka = broker()?;
     kafka.admin().create_topic("backlog", PARTITIONS, &[])?;
     let mut daemon = Daemon::builder(env!("CARGO_BIN_EXE_spoolway"))
@@ -235,18 +295,30 @@ fn backlog() -> Result<()> {
     );
     daemon.kill9()?;
     let config = std::fs::read_to_string(daemon.config())?;
-    std::fs::write(daemon.config(), config.replace("127.0.0.1:1", &kafka.bootstrap()))?;
+    std::fs::write(
+        daemon.config(),
+        config.replace("127.0.0.1:1", &kafka.bootstrap()),
+    )?;
     let started = Instant::now();
     daemon.start()?;
-    println!("READY after SIGKILL: {:.0} ms", started.elapsed().as_secs_f64() * 1e3);
+    println!(
+        "READY after SIGKILL: {:.0} ms",
+        started.elapsed().as_secs_f64() * 1e3
+    );
     wait_count(&kafka, "backlog", events)?;
     row("drain", events, started.elapsed(), None);
     let pid = daemon.process_id().context("the daemon runs")?;
-    println!("peak memory of the drain {:.0} MiB", Usage::of(pid)?.peak_mib);
+    println!(
+        "peak memory of the drain {:.0} MiB",
+        Usage::of(pid)?.peak_mib
+    );
     spoolway_test_support::kafka::wait::wait_for(PATIENCE, "a small spool", || {
         Ok(folder_bytes(&daemon.spool_dir()) < 32 << 20)
     })?;
-    println!("spool after the drain {:.1} MiB", folder_bytes(&daemon.spool_dir()) as f64 / 1048576.0);
+    println!(
+        "spool after the drain {:.1} MiB",
+        folder_bytes(&daemon.spool_dir()) as f64 / 1048576.0
+    );
     idle(pid)
 }
 

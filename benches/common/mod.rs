@@ -53,7 +53,9 @@ pub(crate) fn load(socket: &std::path::Path, events: u64) -> Result<Duration> {
                 scope.spawn(move || load_one(socket, connection * share, share))
             })
             .collect();
-        writers.into_iter().try_for_each(|w| w.join().expect("a load thread does not panic"))
+        writers
+            .into_iter()
+            .try_for_each(|w| w.join().expect("a load thread does not panic"))
     })?;
     Ok(started.elapsed())
 }
@@ -96,7 +98,10 @@ impl Usage {
         let number = |file: &str, name: &str| -> Result<u64> {
             let text = fs::read_to_string(format!("/proc/{pid}/{file}"))?;
             let line = text.lines().find_map(|line| line.strip_prefix(name));
-            let digits = line.context("the field is there")?.trim().trim_end_matches(" kB");
+            let digits = line
+                .context("the field is there")?
+                .trim()
+                .trim_end_matches(" kB");
             Ok(digits.parse()?)
         };
         Ok(Self {
@@ -115,7 +120,9 @@ pub(crate) fn quantile(sorted: &[f64], part: f64) -> f64 {
 
 /// Bytes of all files below `folder`.
 pub(crate) fn folder_bytes(folder: &std::path::Path) -> u64 {
-    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return 0;
+    };
     entries
         .filter_map(|entry| entry.ok())
         .map(|entry| match entry.metadata() {
@@ -158,9 +165,15 @@ pub(crate) fn paced(socket: &std::path::Path, rate: u64, events: u64) -> Result<
                 })
             })
             .collect();
-        threads.into_iter().map(|t| t.join().expect("a load thread does not panic")).collect()
+        threads
+            .into_iter()
+            .map(|t| t.join().expect("a load thread does not panic"))
+            .collect()
     });
-    results.into_iter().collect::<Result<Vec<_>>>().map(|times| times.concat())
+    results
+        .into_iter()
+        .collect::<Result<Vec<_>>>()
+        .map(|times| times.concat())
 }
 
 fn paced_one(

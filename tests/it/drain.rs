@@ -43,7 +43,11 @@ fn in_partition(cluster: &Cluster, topic: &str, partition: i32) -> Vec<u64> {
         let json: serde_json::Value = serde_json::from_slice(record.value_bytes()).unwrap();
         json["n"].as_u64().unwrap()
     };
-    cluster.records(topic, partition).iter().map(number).collect()
+    cluster
+        .records(topic, partition)
+        .iter()
+        .map(number)
+        .collect()
 }
 
 fn assert_each_once(found: &BTreeMap<u64, u32>, count: u64) {
@@ -52,12 +56,16 @@ fn assert_each_once(found: &BTreeMap<u64, u32>, count: u64) {
 }
 
 fn wait_drained(daemon: &Daemon) {
-    wait_for(WITHIN, "an empty spool", || Ok(daemon.status_json()?["ledger"]["in_spool"] == 0))
-        .unwrap();
+    wait_for(WITHIN, "an empty spool", || {
+        Ok(daemon.status_json()?["ledger"]["in_spool"] == 0)
+    })
+    .unwrap();
 }
 
 fn ledger(daemon: &Daemon, key: &str) -> u64 {
-    daemon.status_json().unwrap()["ledger"][key].as_u64().unwrap()
+    daemon.status_json().unwrap()["ledger"][key]
+        .as_u64()
+        .unwrap()
 }
 
 fn all(topic: &'static str, count: usize) -> impl Fn(&State) -> bool {
@@ -92,7 +100,12 @@ fn events_with_a_key_keep_their_order_and_go_where_the_java_client_sends_them() 
         assert!(found.is_sorted(), "partition {partition} is in order");
     }
     let keys = cluster.records("events", 0);
-    assert!(keys.iter().all(|record| record.key.as_deref().is_some_and(|k| k.starts_with(b"key-"))));
+    assert!(keys.iter().all(|record| {
+        record
+            .key
+            .as_deref()
+            .is_some_and(|k| k.starts_with(b"key-"))
+    }));
 }
 
 #[test]
@@ -114,11 +127,16 @@ fn a_dead_partition_does_not_hold_up_the_others_and_catches_up_in_order() {
     // Far more for the dead partition than its batches can hold.
     write(&mut writer, 200..4_200);
     let expected_alive = expected(&cluster, 4_200);
-    cluster.wait_until("the living partition to get all of its events", WITHIN, |state| {
-        state.record_count("events", 0) == expected_alive
-    });
+    cluster.wait_until(
+        "the living partition to get all of its events",
+        WITHIN,
+        |state| state.record_count("events", 0) == expected_alive,
+    );
     assert_eq!(cluster.records("events", 1).len(), dead);
-    assert_eq!(ledger(&daemon, "in_spool"), 4_200 - expected_alive as u64 - dead as u64);
+    assert_eq!(
+        ledger(&daemon, "in_spool"),
+        4_200 - expected_alive as u64 - dead as u64
+    );
 
     cluster.broker_up(2);
     cluster.wait_until("all there", WITHIN, all("events", 4_200));
@@ -131,9 +149,13 @@ fn a_dead_partition_does_not_hold_up_the_others_and_catches_up_in_order() {
 /// How many of the first `count` events belong to partition 0, judged by the keys that are
 /// already there.
 fn expected(cluster: &Cluster, count: u64) -> usize {
-    let zero: std::collections::BTreeSet<u64> =
-        in_partition(cluster, "events", 0).into_iter().map(|number| number % 40).collect();
-    (0..count).filter(|number| zero.contains(&(number % 40))).count()
+    let zero: std::collections::BTreeSet<u64> = in_partition(cluster, "events", 0)
+        .into_iter()
+        .map(|number| number % 40)
+        .collect();
+    (0..count)
+        .filter(|number| zero.contains(&(number % 40)))
+        .count()
 }
 
 #[test]
@@ -159,7 +181,11 @@ fn holes_survive_a_restart_and_nothing_is_sent_twice() {
     let in_spool = ledger(&daemon, "in_spool");
     assert!(daemon.sigterm(WITHIN).unwrap().success());
     daemon.start().unwrap();
-    assert_eq!(ledger(&daemon, "in_spool"), in_spool, "the ledger balances over the restart");
+    assert_eq!(
+        ledger(&daemon, "in_spool"),
+        in_spool,
+        "the ledger balances over the restart"
+    );
     cluster.broker_up(2);
     cluster.wait_until("all there", WITHIN, all("events", 3_000));
     assert_each_once(&numbers(&cluster, "events", 2), 3_000);
@@ -179,22 +205,37 @@ fn one_refused_record_becomes_a_dead_letter_and_its_neighbours_arrive() {
     wait_drained(&daemon);
     assert_eq!(ledger(&daemon, "dead_lettered"), 1);
 
-    let listed = daemon.command("dead-letter").args(["list", "--json"]).output().unwrap();
+    let listed = daemon
+        .command("dead-letter")
+        .args(["list", "--json"])
+        .output()
+        .unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
     assert!(listed.contains("no such colour"), "{listed}");
     let letter: serde_json::Value = serde_json::from_str(listed.lines().next().unwrap()).unwrap();
     let seq = letter["seq"].to_string();
-    let shown = daemon.command("dead-letter").args(["show", &seq]).output().unwrap();
+    let shown = daemon
+        .command("dead-letter")
+        .args(["show", &seq])
+        .output()
+        .unwrap();
     assert_eq!(shown.stdout, line(3).as_bytes());
 
-    let retried = daemon.command("dead-letter").args(["retry", &seq]).output().unwrap();
+    let retried = daemon
+        .command("dead-letter")
+        .args(["retry", &seq])
+        .output()
+        .unwrap();
     assert!(retried.status.success(), "{retried:?}");
     cluster.wait_until("the mended one", WITHIN, all("events", 10));
     assert_eq!(in_partition(&cluster, "events", 0).last(), Some(&3));
     wait_drained(&daemon);
     let status = daemon.status_json().unwrap();
     let of = |key: &str| status["ledger"][key].as_u64().unwrap();
-    assert_eq!(of("accepted"), of("delivered") + of("dead_lettered") + of("in_spool"));
+    assert_eq!(
+        of("accepted"),
+        of("delivered") + of("dead_lettered") + of("in_spool")
+    );
 }
 
 #[test]
@@ -233,12 +274,19 @@ fn a_missing_topic_is_waited_for_and_then_given_up_by_name() {
         .unwrap();
     let mut writer = daemon.writer().unwrap();
     write(&mut writer, 0..100);
-    wait_for(WITHIN, "dead letters", || Ok(ledger(&daemon, "dead_lettered") == 100)).unwrap();
+    wait_for(WITHIN, "dead letters", || {
+        Ok(ledger(&daemon, "dead_lettered") == 100)
+    })
+    .unwrap();
     assert_eq!(ledger(&daemon, "in_spool"), 0);
     cluster.create_topic("missing", 1);
     write(&mut writer, 100..101);
     cluster.wait_until("the topic to be used", WITHIN, all("missing", 1));
-    let retried = daemon.command("dead-letter").args(["retry", "--all"]).output().unwrap();
+    let retried = daemon
+        .command("dead-letter")
+        .args(["retry", "--all"])
+        .output()
+        .unwrap();
     assert!(retried.status.success(), "{retried:?}");
     cluster.wait_until("the letters", WITHIN, all("missing", 101));
 }
@@ -246,8 +294,11 @@ fn a_missing_topic_is_waited_for_and_then_given_up_by_name() {
 #[test]
 fn a_topic_made_late_gets_what_waited_for_it_in_order() {
     let cluster = Cluster::start(1);
-    let daemon =
-        daemon(&cluster).topic("late").kafka("metadata.max.age.ms = 1000").start().unwrap();
+    let daemon = daemon(&cluster)
+        .topic("late")
+        .kafka("metadata.max.age.ms = 1000")
+        .start()
+        .unwrap();
     let mut writer = daemon.writer().unwrap();
     write(&mut writer, 0..500);
     assert_eq!(ledger(&daemon, "in_spool"), 500);
@@ -265,14 +316,20 @@ fn a_lingering_batch_goes_without_more_events() {
     let started = Instant::now();
     write(&mut writer, 0..1);
     cluster.wait_until("one event", WITHIN, all("events", 1));
-    assert!(started.elapsed() < Duration::from_secs(20), "it did not wait for a full batch");
+    assert!(
+        started.elapsed() < Duration::from_secs(20),
+        "it did not wait for a full batch"
+    );
 }
 
 #[test]
 fn a_stop_with_the_broker_silent_ends_in_time_and_loses_nothing() {
     let cluster = Cluster::start(1);
     cluster.create_topic("events", 1);
-    let mut daemon = daemon(&cluster).root("stop_timeout = \"3s\"").start().unwrap();
+    let mut daemon = daemon(&cluster)
+        .root("stop_timeout = \"3s\"")
+        .start()
+        .unwrap();
     cluster.script(When::produce().always(), Action::Silence);
     let mut writer = daemon.writer().unwrap();
     write(&mut writer, 0..100);

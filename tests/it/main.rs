@@ -9,9 +9,15 @@
 
 /// The real binary: exit codes and output.
 mod cli;
+/// One partition or event in trouble, and the others.
+mod drain;
 /// The producer against brokers that fail.
 mod producer_faults;
-/// What the tests of the producer share.
-mod producer_rig;
 /// The producer against a real Apache Kafka.
 mod producer_kafka;
+/// What the tests of the producer share.
+mod producer_rig;
+/// What writers are told.
+mod socket;
+/// The import rules of the tree.
+mod tidy;

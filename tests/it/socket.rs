@@ -18,23 +18,37 @@ fn offline() -> Builder {
 }
 
 fn accepted(daemon: &Daemon) -> u64 {
-    daemon.status_json().unwrap()["ledger"]["accepted"].as_u64().unwrap()
+    daemon.status_json().unwrap()["ledger"]["accepted"]
+        .as_u64()
+        .unwrap()
 }
 
 fn input(daemon: &Daemon, path: &str) -> u64 {
-    daemon.status_json().unwrap().pointer(&format!("/inputs/0{path}")).unwrap().as_u64().unwrap()
+    daemon
+        .status_json()
+        .unwrap()
+        .pointer(&format!("/inputs/0{path}"))
+        .unwrap()
+        .as_u64()
+        .unwrap()
 }
 
 #[test]
 fn acks_are_cumulative_and_name_what_was_refused_first() {
-    let daemon = offline().spool("max_event_bytes = \"1KiB\"").start().unwrap();
+    let daemon = offline()
+        .spool("max_event_bytes = \"1KiB\"")
+        .start()
+        .unwrap();
     let mut writer = daemon.writer().unwrap();
     writer.send(b"one").unwrap();
     writer.send(&[b'x'; 1025]).unwrap();
     writer.send(&[0, 255, 13]).unwrap();
     let sent = writer.send(b"").unwrap();
     let told = writer.wait_acked(sent).unwrap();
-    assert_eq!(told.refused.into_iter().collect::<Vec<_>>(), [(2, "too_long".to_owned())]);
+    assert_eq!(
+        told.refused.into_iter().collect::<Vec<_>>(),
+        [(2, "too_long".to_owned())]
+    );
     assert!(told.strange.is_empty(), "{:?}", told.strange);
     assert_eq!(accepted(&daemon), 3);
     assert_eq!(input(&daemon, "/refused/too_long"), 1);
@@ -47,7 +61,9 @@ fn a_line_that_never_ends_is_refused_while_it_comes_and_its_neighbours_pass() {
     for _ in 0..40 {
         hostile.send_lines(&[b'a'; 100_000], 0).unwrap();
     }
-    let told = hostile.wait("the refusal", |told| !told.refused.is_empty()).unwrap();
+    let told = hostile
+        .wait("the refusal", |told| !told.refused.is_empty())
+        .unwrap();
     assert_eq!(told.refused.get(&1).unwrap(), "too_long");
     hostile.send_lines(b"\nnext\n", 2).unwrap();
     hostile.wait_acked(2).unwrap();
@@ -72,7 +88,10 @@ fn the_socket_has_its_mode_and_a_stale_one_is_replaced() {
     assert_eq!(found.permissions().mode() & 0o777, 0o660);
     let inode = found.ino();
     daemon.kill9().unwrap();
-    assert!(daemon.socket().exists(), "a killed daemon leaves its socket behind");
+    assert!(
+        daemon.socket().exists(),
+        "a killed daemon leaves its socket behind"
+    );
     daemon.start().unwrap();
     assert_ne!(std::fs::metadata(daemon.socket()).unwrap().ino(), inode);
     daemon.writer().unwrap().send(b"x").unwrap();
@@ -91,7 +110,11 @@ fn anything_but_a_stale_socket_at_the_path_is_refused() {
     let _other = UnixListener::bind(daemon.socket()).unwrap();
     daemon.launch().unwrap();
     assert!(!daemon.wait_exit(WITHIN).unwrap().success());
-    assert!(daemon.log().contains("another program listens"), "{}", daemon.log());
+    assert!(
+        daemon.log().contains("another program listens"),
+        "{}",
+        daemon.log()
+    );
 }
 
 #[test]
@@ -116,7 +139,9 @@ fn a_full_spool_makes_writers_wait_and_takes_them_again_when_drained() {
         .start()
         .unwrap();
     let mut stream = UnixStream::connect(daemon.socket()).unwrap();
-    stream.set_write_timeout(Some(Duration::from_secs(3))).unwrap();
+    stream
+        .set_write_timeout(Some(Duration::from_secs(3)))
+        .unwrap();
     let line = noise_line(64_000);
     let mut sent = 0;
     while stream.write_all(&line).is_ok() {
@@ -128,7 +153,9 @@ fn a_full_spool_makes_writers_wait_and_takes_them_again_when_drained() {
     let taken = accepted(&daemon);
     assert!(taken > 50);
     cluster.create_topic("events", 1);
-    cluster.wait_until("the backlog", WITHIN, |s| s.topic_record_count("events") as u64 >= taken);
+    cluster.wait_until("the backlog", WITHIN, |s| {
+        s.topic_record_count("events") as u64 >= taken
+    });
     wait_for(WITHIN, "intake to resume", || {
         Ok(daemon.status_json()?["spool"]["full"].is_null())
     })
@@ -162,7 +189,9 @@ fn a_full_spool_refuses_by_name_when_told_to() {
 
 /// A line that no codec makes smaller.
 fn noise_line(bytes: usize) -> Vec<u8> {
-    let mut line: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(b' '..)).take(bytes).collect();
+    let mut line: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(b' '..))
+        .take(bytes)
+        .collect();
     line.push(b'\n');
     line
 }
@@ -197,8 +226,15 @@ fn connections_over_the_limit_are_turned_away_and_counted() {
         writer.wait_acked(1).unwrap();
     });
     let mut third = UnixStream::connect(daemon.socket()).unwrap();
-    assert_eq!(third.read(&mut [0; 8]).unwrap_or(0), 0, "it is closed without a word");
-    wait_for(WITHIN, "the count", || Ok(input(&daemon, "/connections_refused") == 1)).unwrap();
+    assert_eq!(
+        third.read(&mut [0; 8]).unwrap_or(0),
+        0,
+        "it is closed without a word"
+    );
+    wait_for(WITHIN, "the count", || {
+        Ok(input(&daemon, "/connections_refused") == 1)
+    })
+    .unwrap();
 }
 
 #[test]

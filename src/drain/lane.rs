@@ -36,6 +36,10 @@ pub(super) struct Lane {
     open: Option<Open>,
     ready: VecDeque<Batch>,
     in_flight: u32,
+    /// See [`Batch::term`].
+    term: u32,
+    /// Batches of an earlier term are still under way.
+    ending: bool,
     /// Set while events of this lane are unplaced: no block before it has one.
     lag: Option<Seq>,
     left: bool,
@@ -58,6 +62,8 @@ impl Lane {
             open: None,
             ready: VecDeque::new(),
             in_flight: 0,
+            term: 0,
+            ending: false,
             lag,
             left: false,
             full_since: None,
@@ -114,7 +120,7 @@ impl Lane {
 
     /// Whether it can take no more batches now.
     pub(super) fn is_full(&self) -> bool {
-        self.ready.len() >= READY_BATCHES
+        self.ready.len() >= READY_BATCHES || self.ending
     }
 
     /// How long it has been full, as seen by calls of this.
@@ -186,6 +192,7 @@ impl Lane {
             to: self.to.clone(),
             encoded,
             ranges: open.ranges,
+            term: self.term,
         });
         Ok(bytes)
     }
@@ -209,6 +216,16 @@ impl Lane {
     /// `batches` have come back from the producer, whatever their fate.
     pub(super) fn came_back(&mut self, batches: u32) {
         self.in_flight = self.in_flight.saturating_sub(batches);
+        self.ending &= self.in_flight > 0;
+    }
+
+    /// Batches of `term` came back for good. Nothing more goes until the others of it, which
+    /// are under way, have come back too: their events are earlier than any new ones.
+    pub(super) fn end_term(&mut self, term: u32) {
+        if self.term == term {
+            self.term = self.term.wrapping_add(1);
+            self.ending = self.in_flight > 0;
+        }
     }
 
     /// Takes back all events that were not sent, in order, with the encoded bytes freed.

@@ -272,8 +272,8 @@ impl State {
                 }
                 _ => None,
             };
-            if doomed.is_some() && topic.doomed.is_none() {
-                warn!(topic = %topic.name, reason = ?doomed,
+            if let Some(reason) = doomed.as_deref().filter(|_| topic.doomed.is_none()) {
+                warn!(topic = %topic.name, reason,
                     "topic_patience is used up; events of this topic go to the dead letters");
             }
             topic.doomed = doomed;

@@ -26,15 +26,17 @@ impl State {
                 refused,
                 verdict,
                 returned,
+                term,
                 bytes,
             } => {
                 self.came_back(&to, 1 + returned.len() as u32, bytes);
                 self.refused(&to, &refused, &verdict, now);
-                self.go_again(&to, &returned);
+                self.go_again(&to, &returned, term);
             }
             Report::Returned {
                 to,
                 returned,
+                term,
                 reason,
                 bytes,
             } => {
@@ -42,7 +44,7 @@ impl State {
                     "batches came back; their events wait in the spool");
                 self.came_back(&to, returned.len() as u32, bytes);
                 self.lanes.named(&to.topic).lane(to.partition).last_error = Some(reason);
-                self.go_again(&to, &returned);
+                self.go_again(&to, &returned, term);
             }
             Report::ClusterChanged => {}
         }
@@ -58,8 +60,10 @@ impl State {
 
     /// Events of batches that were not appended go again, before whatever the lane has not
     /// sent yet.
-    fn go_again(&mut self, to: &TopicPartition, returned: &[SeqRanges]) {
-        let (unsent, bytes) = self.lanes.named(&to.topic).lane(to.partition).recall();
+    fn go_again(&mut self, to: &TopicPartition, returned: &[SeqRanges], term: u32) {
+        let lane = self.lanes.named(&to.topic).lane(to.partition);
+        lane.end_term(term);
+        let (unsent, bytes) = lane.recall();
         self.sealed_bytes = self.sealed_bytes.saturating_sub(bytes);
         self.give_back(to, returned);
         self.give_back(to, &unsent);

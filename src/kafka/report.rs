@@ -31,6 +31,10 @@ pub struct Batch {
     pub encoded: EncodedBatch,
     /// One sequence number per record, in record order.
     pub ranges: SeqRanges,
+    /// The sender's term for this partition, from 0. When batches of a term come back, the
+    /// term is over: batches of it that were already under way come back too, so that none
+    /// overtakes those that have to go again.
+    pub term: u32,
 }
 
 /// What became of batches. `bytes` is what they held of `buffer.memory`.
@@ -56,6 +60,8 @@ pub enum Report {
         verdict: Refusal,
         /// Events of each batch behind it, in order; to be sent again.
         returned: Vec<SeqRanges>,
+        /// The term that is over.
+        term: u32,
         /// Bytes given back, all batches together.
         bytes: usize,
     },
@@ -66,6 +72,8 @@ pub enum Report {
         to: TopicPartition,
         /// Events of each batch, in order.
         returned: Vec<SeqRanges>,
+        /// The term that is over.
+        term: u32,
         /// For a person.
         reason: String,
         /// Bytes given back.

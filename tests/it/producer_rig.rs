@@ -1,6 +1,7 @@
 //! A producer and what the tests of `producer_*` do with it: send, wait for reports, and
 //! check that every event is in the log once and in order.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -60,6 +61,15 @@ pub(crate) struct Rig {
     /// Events that came back: refused or returned.
     pub(crate) back: Vec<Report>,
     unresolved: usize,
+    terms: HashMap<TopicPartition, u32>,
+}
+
+/// What the drain does when batches come back.
+fn end_term(terms: &mut HashMap<TopicPartition, u32>, to: &TopicPartition, ended: u32) {
+    let term = terms.entry(to.clone()).or_default();
+    if *term == ended {
+        *term += 1;
+    }
 }
 
 impl Rig {
@@ -85,6 +95,7 @@ impl Rig {
             acked: Vec::new(),
             back: Vec::new(),
             unresolved: 0,
+            terms: HashMap::new(),
         }
     }
 
@@ -131,10 +142,12 @@ impl Rig {
             partition,
         };
         self.unresolved += 1;
+        let term = self.terms.get(&to).copied().unwrap_or_default();
         self.producer.send(Batch {
             to,
             encoded,
             ranges,
+            term,
         });
     }
 
@@ -173,11 +186,23 @@ impl Rig {
                 self.unresolved -= 1;
                 self.acked.extend(proof.ranges().iter());
             }
-            Report::Refused { ref returned, .. } => {
+            Report::Refused {
+                ref to,
+                ref returned,
+                term,
+                ..
+            } => {
+                end_term(&mut self.terms, to, term);
                 self.unresolved -= 1 + returned.len();
                 self.back.push(report);
             }
-            Report::Returned { ref returned, .. } => {
+            Report::Returned {
+                ref to,
+                ref returned,
+                term,
+                ..
+            } => {
+                end_term(&mut self.terms, to, term);
                 self.unresolved -= returned.len();
                 self.back.push(report);
             }

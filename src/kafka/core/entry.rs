@@ -38,6 +38,7 @@ pub(super) enum Effect {
         refused: SeqRanges,
         verdict: Refusal,
         returned: Vec<SeqRanges>,
+        term: u32,
         bytes: usize,
     },
     /// The leader is in doubt.

@@ -162,6 +162,17 @@ impl Core {
     pub(super) fn send(&mut self, batch: Batch, now: Now) {
         let slot = self.slot(&batch.to);
         if let Some(partition) = self.partitions.get_mut(slot) {
+            if batch.term != partition.term {
+                let reason = "earlier batches of the partition came back".to_owned();
+                self.actions.push(Action::Report(Report::Returned {
+                    to: batch.to,
+                    bytes: batch.encoded.bytes(),
+                    returned: vec![batch.ranges],
+                    term: batch.term,
+                    reason,
+                }));
+                return;
+            }
             partition.push(batch.encoded, batch.ranges);
         }
         self.return_if_failing(slot, now.mono);
@@ -321,6 +332,7 @@ impl Core {
                 refused,
                 verdict,
                 returned,
+                term,
                 bytes,
             } => {
                 let report = Report::Refused {
@@ -328,6 +340,7 @@ impl Core {
                     refused,
                     verdict,
                     returned,
+                    term,
                     bytes,
                 };
                 self.actions.push(Action::Report(report));
@@ -369,12 +382,13 @@ impl Core {
         if partition.unresolved() == 0 {
             return;
         }
-        let to = partition.to.clone();
+        let (to, term) = (partition.to.clone(), partition.term);
         let (returned, bytes, doubtful) = partition.return_all();
         self.totals.maybe_duplicate_records += doubtful;
         self.actions.push(Action::Report(Report::Returned {
             to,
             returned,
+            term,
             reason,
             bytes,
         }));

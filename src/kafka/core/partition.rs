@@ -50,6 +50,8 @@ pub(super) struct Partition {
     pub(super) not_before: Option<Instant>,
     pub(super) error: Option<String>,
     pub(super) failures: u32,
+    /// Batches of an earlier term go back unsent; see [`Batch::term`](super::super::Batch).
+    pub(super) term: u32,
     entries: VecDeque<Entry>,
     next_serial: u64,
     identity: Option<Identity>,
@@ -72,6 +74,7 @@ impl Partition {
             not_before: None,
             error: None,
             failures: 0,
+            term: 0,
             entries: VecDeque::new(),
             next_serial: 0,
             identity: None,
@@ -394,12 +397,14 @@ impl Partition {
         let State::Refused(verdict) = front.state else {
             return;
         };
+        let term = self.term;
         let (returned, bytes) = self.give_back();
         let bytes = bytes + front.bytes;
         out.push(Effect::Refused {
             refused: front.ranges,
             verdict,
             returned,
+            term,
             bytes,
         });
     }
@@ -409,6 +414,7 @@ impl Partition {
         let bytes = self.entries.iter().map(|e| e.bytes).sum();
         let returned = self.entries.drain(..).map(|e| e.ranges).collect();
         self.change_identity();
+        self.term = self.term.wrapping_add(1);
         self.phase = Phase::Flowing;
         self.failures = 0;
         self.not_before = None;

@@ -112,6 +112,7 @@ struct World {
     unresolved: usize,
     acked: Vec<u64>,
     refused: Vec<u64>,
+    term: u32,
     next_id: i64,
 }
 
@@ -148,6 +149,7 @@ impl World {
             unresolved: 0,
             acked: Vec::new(),
             refused: Vec::new(),
+            term: 0,
             next_id: 1,
         };
         world.core.connection(1, true, world.now);
@@ -176,6 +178,7 @@ impl World {
                 to,
                 encoded,
                 ranges,
+                term: self.term,
             },
             self.now,
         );
@@ -394,20 +397,31 @@ impl World {
                 self.acked.push(number);
             }
             Report::Refused {
-                refused, returned, ..
+                refused,
+                returned,
+                term,
+                ..
             } => {
+                self.end_term(term);
                 let number = refused.first().unwrap();
                 assert!(number.is_multiple_of(TOO_LARGE), "{number} refused");
                 self.unresolved -= 1 + returned.len();
                 self.refused.push(number);
                 self.send_again(&returned);
             }
-            Report::Returned { returned, .. } => {
+            Report::Returned { returned, term, .. } => {
+                self.end_term(term);
                 self.unresolved -= returned.len();
                 self.core.topic_usable("t");
                 self.send_again(&returned);
             }
             Report::ClusterChanged => {}
+        }
+    }
+
+    fn end_term(&mut self, term: u32) {
+        if term == self.term {
+            self.term += 1;
         }
     }
 

@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 pub use args::DEFAULT_CONFIG;
 use args::{Cli, Command};
@@ -55,6 +55,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// The command line's definition, for man pages and completions.
+pub fn definition() -> clap::Command {
+    Cli::command()
 }
 
 /// The error and everything below it, on one line; a report on its own lines.

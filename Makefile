@@ -3,7 +3,10 @@
 
 CARGO ?= cargo
 
-.PHONY: all setup demo test check bench clean
+# The tools that the package targets need are named in CONTRIBUTING.md.
+TARGET ?= x86_64-unknown-linux-musl
+
+.PHONY: all setup demo test check bench assets reference deb rpm static test-package deny clean
 
 all:
 	$(CARGO) build --release --locked
@@ -30,6 +33,35 @@ check:
 bench:
 	scripts/setup.sh --bench
 	$(CARGO) bench --locked
+
+# What a package holds besides the binary: man pages, completions, JSON schema.
+assets:
+	$(CARGO) run --locked --quiet -p spoolway-assets -- target/assets
+
+# The tables of the configuration reference, from the one table of keys.
+reference:
+	$(CARGO) run --locked --quiet -p spoolway-assets -- --reference docs/configuration.md
+
+deb: all assets
+	$(CARGO) deb --no-build --locked
+
+rpm: all assets
+	$(CARGO) generate-rpm
+
+# One file without a library: TARGET=aarch64-unknown-linux-musl for the other machine.
+static:
+	$(CARGO) zigbuild --release --locked --target $(TARGET)
+	ls -l target/$(TARGET)/release/spoolway
+
+# The .deb in a fresh Debian 12 that boots; as root, takes some minutes.
+test-package: deb
+	scripts/setup.sh --package
+	SPOOLWAY_DEB=$$(ls -t target/debian/spoolway_*.deb | head -n 1) \
+		$(CARGO) test --locked --test package -- --nocapture --test-threads 1
+
+# Licences, advisories and sources of the dependencies.
+deny:
+	$(CARGO) deny check
 
 clean:
 	$(CARGO) clean

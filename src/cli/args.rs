@@ -1,11 +1,11 @@
 //! The command line as clap reads it: syntax only, no meaning.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{ConfigSource, Context, FirstLook, parse_duration};
+use crate::config::{ConfigSource, Context, DROP_INS, FirstLook, parse_duration};
 
 /// The configuration that is read when no flag names another.
 pub const DEFAULT_CONFIG: &str = "/etc/spoolway/spoolway.toml";
@@ -28,6 +28,8 @@ pub(super) enum Command {
     Run(RunArgs),
     /// Check a configuration, with its secrets and certificates, and report every mistake.
     Check(CheckArgs),
+    /// Show, describe or begin a configuration.
+    Config(ConfigArgs),
     /// Send the lines of standard input to a running daemon.
     Push(PushArgs),
     /// Show what a running daemon holds and does.
@@ -90,6 +92,9 @@ pub(super) struct CheckArgs {
     /// Directory of the spool; wins over spool.dir
     #[arg(long, value_name = "DIR")]
     spool_dir: Option<PathBuf>,
+    /// Check FILE as a drop-in alone, whatever is missing; so is a file in a folder conf.d
+    #[arg(long)]
+    drop_in: bool,
     /// Print one JSON object on standard output
     #[arg(long)]
     pub(super) json: bool,
@@ -98,14 +103,43 @@ pub(super) struct CheckArgs {
 impl CheckArgs {
     /// The file to check, with everything it names.
     pub(super) fn source(&self) -> ConfigSource {
+        let path = config_or_default(self.file.clone().or_else(|| self.config.clone()));
+        let folder = path.parent().and_then(Path::file_name);
         let context = Context {
             spool_dir: self.spool_dir.clone(),
             probe_files: true,
+            drop_in: self.drop_in || folder.is_some_and(|name| name == DROP_INS),
             ..Context::default()
         };
-        let path = config_or_default(self.file.clone().or_else(|| self.config.clone()));
         ConfigSource::File { path, context }
     }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ConfigArgs {
+    #[command(subcommand)]
+    pub(super) command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Print the commented sample, or write it to a new file.
+    Init {
+        /// File to write; it must not exist
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Print the JSON schema of the configuration file.
+    Schema,
+    /// Print the configuration in force, drop-ins merged and secrets masked.
+    Show {
+        /// Configuration file [default: /etc/spoolway/spoolway.toml]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Say of each key which line of which file sets it, and show the defaults
+        #[arg(long)]
+        origin: bool,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -17,25 +17,30 @@ struct Verdict<'r> {
 
 pub(super) fn check(args: &CheckArgs) -> Result<(), CliError> {
     let result = args.source().load();
+    let report = match &result {
+        Ok(loaded) => &loaded.warnings,
+        Err(report) => report,
+    };
     if args.json {
-        let report = match &result {
-            Ok(loaded) => &loaded.warnings,
-            Err(report) => report,
-        };
         let verdict = Verdict {
-            ok: result.is_ok(),
+            ok: !report.has_errors(),
             report,
         };
         let text = serde_json::to_string(&verdict);
         print_line(&text.map_err(|error| CliError::Answer(error.to_string()))?)?;
     }
-    let loaded = result.map_err(CliError::Config)?;
+    if report.has_errors() {
+        return Err(CliError::Config(report.clone()));
+    }
     if !args.json {
-        for warning in loaded.warnings.lines() {
+        for warning in report.lines() {
             eprintln!("{warning}");
         }
-        print_line(&format!("{}: ok", loaded.warnings.origin))?;
-        print_line(&memory(&loaded.config))?;
+        print_line(&format!("{}: ok", report.origin))?;
+        // A drop-in alone is right and yet no whole configuration.
+        if let Ok(loaded) = &result {
+            print_line(&memory(&loaded.config))?;
+        }
     }
     Ok(())
 }

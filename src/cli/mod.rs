@@ -15,6 +15,7 @@ pub use reload::reloader;
 
 mod args;
 mod check;
+mod config;
 mod control;
 mod dead_letter;
 mod error;
@@ -44,6 +45,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(&args),
+        Command::Config(args) => config::config(args),
         Command::Push(args) => push::push(&args),
         Command::Status(args) => status::status(&args),
         Command::DeadLetter(args) => dead_letter::dead_letter(&args),

@@ -2,15 +2,23 @@
 //!
 //! Both go through the same parser; flags become the file that they stand for.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::parse::{Context, Loaded, parse};
-use super::report::{Origin, Report};
+use super::parts::Parts;
+use super::report::Report;
 
-/// Largest configuration file, in bytes.
+/// The folder of drop-ins, beside the configuration file.
+pub const DROP_INS: &str = "conf.d";
+
+/// Most drop-ins of one configuration.
+const DROP_INS_MAX: usize = 64;
+
+/// Largest configuration, drop-ins included, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The flags of `spoolway run` without a file.
@@ -56,11 +64,71 @@ impl ConfigSource {
     }
 }
 
-/// Reads and checks the file at `path`.
+/// Reads and checks the file at `path`, with the drop-ins `conf.d/*.toml` beside it.
 ///
 /// # Errors
-/// The report of every mistake; or of one, when the file cannot be read.
+/// The report of every mistake; or of one, when a file cannot be read.
 pub fn from_file(path: &Path, mut context: Context) -> Result<Loaded, Report> {
+    let parts = read_parts(path, &mut context)?;
+    parse(parts, &context)
+}
+
+/// The texts of a configuration. Notes in `context` when others may read one of them.
+pub(super) fn read_parts(path: &Path, context: &mut Context) -> Result<Parts, Report> {
+    let mut parts = Parts::default();
+    let paths = if context.drop_in {
+        Vec::new()
+    } else {
+        drop_ins(path)?
+    };
+    for path in [path.to_owned()].into_iter().chain(paths) {
+        let (text, exposed) = read_text(&path)?;
+        context.text_exposed |= exposed;
+        parts.add(&path.display().to_string(), &text);
+        if parts.text.len() as u64 > FILE_BYTES_MAX {
+            let message = format!("is larger than {FILE_BYTES_MAX} bytes with what is before it");
+            return Err(Report::whole(path.display().to_string(), message, None));
+        }
+    }
+    Ok(parts)
+}
+
+/// The drop-ins of the file at `path`, in lexical order; hidden files are none.
+fn drop_ins(path: &Path) -> Result<Vec<PathBuf>, Report> {
+    let folder = path.with_file_name(DROP_INS);
+    let unreadable = |error: std::io::Error| {
+        let message = format!("cannot list the drop-ins: {error}");
+        Report::whole(folder.display().to_string(), message, None)
+    };
+    let listed = match fs::read_dir(&folder) {
+        Ok(listed) => listed,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let mut paths = Vec::new();
+    for entry in listed {
+        let path = entry.map_err(unreadable)?.path();
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.as_bytes().starts_with(b"."));
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+            && !hidden
+        {
+            paths.push(path);
+        }
+    }
+    if paths.len() > DROP_INS_MAX {
+        let message = format!("has more than {DROP_INS_MAX} drop-ins");
+        return Err(Report::whole(folder.display().to_string(), message, None));
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// A file's text, and whether others may read it.
+fn read_text(path: &Path) -> Result<(String, bool), Report> {
     let origin = path.display().to_string();
     let unreadable = |error: std::io::Error| {
         let help = "name another one with --config".to_owned();
@@ -72,7 +140,7 @@ pub fn from_file(path: &Path, mut context: Context) -> Result<Loaded, Report> {
     };
     let file = File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
-    context.text_exposed = metadata.permissions().mode() & 0o044 != 0;
+    let exposed = metadata.permissions().mode() & 0o044 != 0;
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX + 1)
         .read_to_end(&mut bytes)
@@ -81,16 +149,15 @@ pub fn from_file(path: &Path, mut context: Context) -> Result<Loaded, Report> {
         let message = format!("is larger than {FILE_BYTES_MAX} bytes; is it the right file?");
         return Err(Report::whole(origin, message, None));
     }
-    match std::str::from_utf8(&bytes) {
-        Ok(text) => parse(text, Origin::File(origin), &context),
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok((text, exposed)),
         Err(error) => {
-            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            let valid = error.utf8_error().valid_up_to();
+            let bytes = error.into_bytes();
+            let before = bytes.get(..valid).unwrap_or_default();
             let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
-            Err(Report::whole(
-                origin,
-                format!("line {line} is not UTF-8 text"),
-                None,
-            ))
+            let message = format!("line {line} is not UTF-8 text");
+            Err(Report::whole(origin, message, None))
         }
     }
 }
@@ -100,7 +167,20 @@ pub fn from_file(path: &Path, mut context: Context) -> Result<Loaded, Report> {
 /// # Errors
 /// The report of every mistake.
 pub fn from_text(text: &str, name: &str, context: &Context) -> Result<Loaded, Report> {
-    parse(text, Origin::File(name.to_owned()), context)
+    parse(Parts::file(name, text), context)
+}
+
+/// Checks texts, each with the name of its file, as if the first were the file and the
+/// others its drop-ins.
+///
+/// # Errors
+/// The report of every mistake.
+pub fn from_texts(texts: &[(&str, &str)], context: &Context) -> Result<Loaded, Report> {
+    let mut parts = Parts::default();
+    for (name, text) in texts {
+        parts.add(name, text);
+    }
+    parse(parts, context)
 }
 
 /// Checks the flags of a first look. `context.spool_dir` is `--spool-dir`.
@@ -120,5 +200,5 @@ pub fn from_flags(flags: &FirstLook, context: &Context) -> Result<Loaded, Report
         quoted(&flags.brokers),
         quoted(&flags.topic)
     );
-    parse(&text, Origin::CommandLine, context)
+    parse(Parts::command_line(&text), context)
 }

@@ -11,21 +11,24 @@ mod defaults;
 mod keys;
 mod load;
 mod parse;
+mod parts;
 mod quantity;
 mod reload;
 mod report;
 mod schema;
 pub mod secret;
 mod section;
+mod show;
 mod units;
 
 pub use keys::refresh_reference;
-pub use load::{ConfigSource, FirstLook, from_file, from_flags, from_text};
+pub use load::{ConfigSource, DROP_INS, FirstLook, from_file, from_flags, from_text, from_texts};
 pub use parse::{Context, Loaded, SOCKET_PATH_MAX, topic_fault};
 pub use reload::{Change, changes};
 pub use report::{Diagnostic, Report, Severity};
 pub use schema::schema;
 pub use secret::{Secret, SecretError, SecretSource};
+pub use show::show;
 pub use units::{format_duration, format_size, parse_duration, parse_size};
 
 /// Everything `spoolway run` needs.

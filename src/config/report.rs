@@ -8,6 +8,8 @@ use std::ops::Range;
 
 use serde::Serialize;
 
+use super::parts::Parts;
+
 /// Similarity (Jaro-Winkler) from which a known name is offered for a mistyped one.
 const SIMILAR: f64 = 0.82;
 
@@ -26,6 +28,9 @@ pub enum Severity {
 pub struct Diagnostic {
     /// How bad it is.
     pub severity: Severity,
+    /// The drop-in that it is about; none for the file that the report names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// Line in the file, from 1; none for flags and for what is missing as a whole.
     pub line: Option<usize>,
     /// Column in characters, from 1.
@@ -63,6 +68,7 @@ impl Report {
     pub(super) fn whole(origin: String, message: String, help: Option<String>) -> Self {
         let diagnostic = Diagnostic {
             severity: Severity::Error,
+            file: None,
             line: None,
             column: None,
             message,
@@ -77,7 +83,7 @@ impl Report {
     /// Each finding as one line of text, as [`fmt::Display`] prints them.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
         self.diagnostics.iter().map(|finding| {
-            let mut line = self.origin.clone();
+            let mut line = finding.file.as_ref().unwrap_or(&self.origin).clone();
             if let Some(number) = finding.line {
                 line += &format!(":{number}");
             }
@@ -111,44 +117,42 @@ impl fmt::Display for Report {
 
 impl std::error::Error for Report {}
 
-/// Where the text being parsed came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// Flags: the text is ours, so its lines mean nothing to the user.
-    CommandLine,
-    /// A file under this name.
-    File(String),
-}
-
-/// Collects findings while a text is parsed.
+/// Collects findings while texts are parsed.
 #[derive(Debug)]
 pub(super) struct Sink {
-    origin: Origin,
-    text: String,
+    parts: Parts,
+    /// A drop-in alone: what it lacks, another file has.
+    drop_in: bool,
     found: Vec<(usize, Diagnostic)>,
-    syntax_lines: Vec<usize>,
+    /// Where the texts are no TOML: file and line.
+    broken: Vec<(Option<String>, usize)>,
 }
 
 impl Sink {
-    pub(super) fn new(origin: Origin, text: &str) -> Self {
+    pub(super) fn new(parts: Parts, drop_in: bool) -> Self {
         Self {
-            origin,
-            text: text.to_owned(),
+            parts,
+            drop_in,
             found: Vec::new(),
-            syntax_lines: Vec::new(),
+            broken: Vec::new(),
         }
+    }
+
+    /// The texts that offsets are counted in.
+    pub(super) fn parts(&self) -> &Parts {
+        &self.parts
     }
 
     /// The text is no TOML at `span`. Later findings on that line would only be echoes.
     pub(super) fn syntax(&mut self, span: Option<Range<usize>>, message: &str) {
         let span = span.unwrap_or(0..0);
-        self.syntax_lines.push(self.position(span.start).0);
+        self.broken.push(self.line_of(span.start));
         let message = format!("this is not valid TOML: {message}");
         self.push(Severity::Error, Some(span), message, None);
     }
 
     pub(super) fn error(&mut self, span: Range<usize>, message: String, help: Option<String>) {
-        if !self.syntax_lines.contains(&self.position(span.start).0) {
+        if !self.broken.contains(&self.line_of(span.start)) {
             self.push(Severity::Error, Some(span), message, help);
         }
     }
@@ -164,16 +168,24 @@ impl Sink {
         message: String,
         help: Option<String>,
     ) {
-        if self.syntax_lines.is_empty() {
+        if self.broken.is_empty() && !self.drop_in {
             self.push(Severity::Error, span, message, help);
         }
     }
 
+    /// A key of a drop-in was set before, at the offset `earlier`.
+    pub(super) fn set_twice(&mut self, key: &str, span: Range<usize>, earlier: usize) {
+        let (file, line) = self.line_of(earlier);
+        let place = format!("{}:{line}", file.unwrap_or_default());
+        let message = format!("{key}: is set in {place} already");
+        self.error(span, message, Some("keep one of them".to_owned()));
+    }
+
     pub(super) fn into_report(mut self) -> Report {
         self.found.sort_by_key(|(offset, _)| *offset);
-        let origin = match self.origin {
-            Origin::CommandLine => "command line".to_owned(),
-            Origin::File(name) => name,
+        let origin = match self.parts.files.into_iter().next() {
+            None => "command line".to_owned(),
+            Some((_, name)) => name,
         };
         let diagnostics = self
             .found
@@ -193,12 +205,13 @@ impl Sink {
         message: String,
         help: Option<String>,
     ) {
-        let position = match (&self.origin, &span) {
-            (Origin::File(_), Some(span)) => Some(self.position(span.start)),
-            _ => None,
-        };
+        let placed = span.as_ref().filter(|_| !self.parts.files.is_empty());
+        let position = placed.map(|span| self.parts.position(span.start));
+        let main = self.parts.name_at(0);
+        let file = placed.and_then(|span| self.parts.name_at(span.start));
         let diagnostic = Diagnostic {
             severity,
+            file: file.filter(|name| Some(*name) != main).map(str::to_owned),
             line: position.map(|p| p.0),
             column: position.map(|p| p.1),
             message,
@@ -209,16 +222,9 @@ impl Sink {
             .push((span.map_or(usize::MAX, |s| s.start), diagnostic));
     }
 
-    /// Line and column of a byte offset, both from 1, the column in characters.
-    fn position(&self, offset: usize) -> (usize, usize) {
-        let before = self.text.get(..offset).unwrap_or(&self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before
-            .rsplit('\n')
-            .next()
-            .map_or(0, |rest| rest.chars().count())
-            + 1;
-        (line, column)
+    fn line_of(&self, offset: usize) -> (Option<String>, usize) {
+        let file = self.parts.name_at(offset).map(str::to_owned);
+        (file, self.parts.position(offset).0)
     }
 }
 
@@ -242,7 +248,7 @@ mod tests {
 
     #[test]
     fn findings_come_in_the_order_of_the_file_with_line_and_column() {
-        let mut sink = Sink::new(Origin::File("f.toml".into()), "a = 1\nbé = 2\n");
+        let mut sink = Sink::new(Parts::file("f.toml", "a = 1\nbé = 2\n"), false);
         sink.missing(None, "gone".into(), None);
         sink.error(9..10, "second".into(), Some("do it".into()));
         sink.warning(0..1, "first".into(), None);
@@ -256,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_broken_line_is_reported_once_and_hides_what_is_missing() {
-        let mut sink = Sink::new(Origin::File("f".into()), "a = \nb = 1");
+        let mut sink = Sink::new(Parts::file("f", "a = \nb = 1"), false);
         sink.syntax(Some(4..4), "no value");
         sink.error(0..1, "echo".into(), None);
         sink.missing(None, "gone".into(), None);

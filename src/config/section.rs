@@ -138,11 +138,16 @@ impl<'a, 's> Section<'a, 's> {
         self.sink.warning(span, message, help);
     }
 
-    /// A required key is not there.
+    /// A required key is not there. A table of a list is whole by itself, so that nothing
+    /// else can bring the key.
     pub(super) fn absent(&mut self, key: &str, help: &str) {
         let message = format!("{} {key}: is missing", self.title);
-        self.sink
-            .missing(Some(self.span.clone()), message, Some(help.to_owned()));
+        let (span, help) = (self.span.clone(), Some(help.to_owned()));
+        if self.title.starts_with("[[") {
+            self.sink.error(span, message, help);
+        } else {
+            self.sink.missing(Some(span), message, help);
+        }
     }
 
     /// The entry of a key, which is known from now on.

@@ -146,6 +146,76 @@ fn the_shipped_sample_passes_check() {
 }
 
 #[test]
+fn config_init_writes_a_sample_that_passes_and_never_replaces_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("new.toml");
+    assert_exit(&spoolway(&["config", "init", text(&file)]), 0);
+    assert_exit(&spoolway(&["check", text(&file)]), 0);
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    fs::write(&file, "# mine").unwrap();
+    let (_, err) = assert_exit(&spoolway(&["config", "init", text(&file)]), 64);
+    assert!(err.contains("exists already"), "{err}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "# mine");
+    let (out, _) = assert_exit(&spoolway(&["config", "init"]), 0);
+    assert_eq!(out, include_str!("../../packaging/spoolway.toml"));
+}
+
+#[test]
+fn drop_ins_are_merged_shown_with_their_origin_and_checked_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("conf.d")).unwrap();
+    let main = write(
+        dir.path(),
+        "main.toml",
+        &format!(
+            "[spool]\ndir = \"/s\"\n[[input]]\nname = \"a\"\ntype = \"unix\"\npath = \"/p\"\n\
+             [[route]]\ntopic = \"t\"\n[kafka]\nbootstrap.servers = \"k:1\"\n\
+             security.protocol = \"SASL_SSL\"\nsasl.mechanism = \"PLAIN\"\n\
+             sasl.username = \"u\"\nsasl.password = \"{CANARY}\"\n"
+        ),
+    );
+    let drop_in = write(
+        dir.path(),
+        "conf.d/20-slow.toml",
+        "[kafka]\nlinger.ms = 9\n",
+    );
+    write(dir.path(), "conf.d/.hidden.toml", "no toml");
+    write(dir.path(), "conf.d/README", "no toml");
+    let show = ["config", "show", "--origin", "--config", text(&main)];
+    let (out, err) = assert_exit(&spoolway(&show), 0);
+    let origin = format!("linger.ms = 9  # {}:2", text(&drop_in));
+    assert!(out.lines().any(|line| line == origin), "{out}");
+    assert!(out.contains("sasl.password = \"***\""), "{out}");
+    assert!(!out.contains(CANARY) && !err.contains(CANARY));
+
+    assert_exit(&spoolway(&["check", text(&drop_in)]), 0);
+    let loose = write(dir.path(), "loose.toml", "[kafka]\nlinger.mss = 9\n");
+    let alone = ["check", "--drop-in", text(&loose)];
+    let (_, err) = assert_exit(&spoolway(&alone), 78);
+    assert!(
+        err.contains("loose.toml:2:") && !err.contains("missing"),
+        "{err}"
+    );
+
+    write(dir.path(), "conf.d/30.toml", "[kafka]\nlinger.ms = 1\n");
+    let (out, err) = assert_exit(&spoolway(&show), 78);
+    assert!(out.is_empty(), "{out}");
+    assert!(
+        err.contains("30.toml:2:") && err.contains("20-slow.toml:2 already"),
+        "{err}"
+    );
+}
+
+#[test]
+fn the_schema_is_json_and_knows_the_keys() {
+    let (out, _) = assert_exit(&spoolway(&["config", "schema"]), 0);
+    let schema: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let max = &schema["properties"]["spool"]["properties"]["max_bytes"];
+    assert_eq!(max["default"], "10GiB");
+}
+
+#[test]
 fn check_tries_the_secrets_and_never_prints_them() {
     let dir = tempfile::tempdir().unwrap();
     let secret = write(dir.path(), "password", CANARY);

@@ -50,7 +50,7 @@ pub(super) const KAFKA: [Key; 30] = [
         also: &["ssl.keystore.location"],
         default: "none",
         range: "PEM file, leaf first",
-        effect: "client certificate; needs the next",
+        effect: "client certificate; needs the next, except a keystore, which holds both",
     },
     Key {
         name: "ssl.key.location",

@@ -6,9 +6,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
-use super::report::{Origin, Report, Sink};
+use super::parts::{self, Parts};
+use super::report::{Report, Sink};
 use super::section::{Entry, Section};
 use super::{Config, ControlConfig, LogConfig, defaults};
 
@@ -37,6 +38,8 @@ pub struct Context {
     /// Whether secrets and certificates are read as well, as `check` does. A start-up does
     /// not: events can be made durable while a credential is late.
     pub probe_files: bool,
+    /// The text is one of conf.d alone: what it lacks is no mistake.
+    pub drop_in: bool,
     /// Whether other users may read the text; then a password in it is worth a warning.
     pub text_exposed: bool,
 }
@@ -50,13 +53,12 @@ pub struct Loaded {
     pub warnings: Report,
 }
 
-/// Parses `text`. On failure the report has at least one error.
-pub(super) fn parse(text: &str, origin: Origin, context: &Context) -> Result<Loaded, Report> {
-    let mut sink = Sink::new(origin, text);
-    let (document, errors) = DeTable::parse_recoverable(text);
-    for error in errors {
-        sink.syntax(error.span(), error.message());
-    }
+/// Parses the texts as one. On failure the report has at least one error; that of a drop-in
+/// alone has none when it is right.
+pub(super) fn parse(parts: Parts, context: &Context) -> Result<Loaded, Report> {
+    let padded = parts.padded();
+    let mut sink = Sink::new(parts, context.drop_in);
+    let document = parts::read(&padded, &mut sink);
     let mut root = Section::new("top level", &document, &mut sink);
     let tables = Tables::take(&mut root);
     let stop_timeout = root.duration(
@@ -68,7 +70,7 @@ pub(super) fn parse(text: &str, origin: Origin, context: &Context) -> Result<Loa
     let config = tables.read(stop_timeout, context, &mut sink);
     let report = sink.into_report();
     match config {
-        Some(config) if !report.has_errors() => Ok(Loaded {
+        Some(config) if !report.has_errors() && !context.drop_in => Ok(Loaded {
             config,
             warnings: report,
         }),

@@ -1,0 +1,184 @@
+//! The merged configuration as one text: every key in force, with the place it comes from,
+//! and no secret.
+//!
+//! Shows only what the parser accepts, so that a password under a mistyped key stays unseen.
+
+use std::ops::Range;
+use std::path::Path;
+
+use toml::de::{DeTable, DeValue};
+
+use super::keys::{Kind, TABLES, Table};
+use super::load::read_parts;
+use super::parse::{Context, parse};
+use super::parts::{self, Parts};
+use super::report::{Report, Sink};
+use super::section::{Entry, Section};
+
+/// What is printed instead of a secret.
+const MASK: &str = "\"***\"";
+
+/// The configuration at `path` with its drop-ins, as TOML. With `origin` each key says from
+/// which line of which file it comes, and those that are not set show their default.
+///
+/// # Errors
+/// The report of every mistake; then nothing is shown.
+pub fn show(path: &Path, mut context: Context, origin: bool) -> Result<String, Report> {
+    let parts = read_parts(path, &mut context)?;
+    parse(parts.clone(), &context)?;
+    Ok(render(parts, origin))
+}
+
+fn render(parts: Parts, origin: bool) -> String {
+    let padded = parts.padded();
+    let mut sink = Sink::new(parts, false);
+    let document = parts::read(&padded, &mut sink);
+    let mut page = Page {
+        text: String::new(),
+        origin,
+    };
+    for table in &TABLES {
+        page.table(table, document.get_ref(), &mut sink);
+    }
+    page.text
+}
+
+struct Page {
+    text: String,
+    origin: bool,
+}
+
+impl Page {
+    fn table(&mut self, table: &Table, root: &DeTable<'_>, sink: &mut Sink) {
+        if table.name.is_empty() {
+            return self.keys(table, root, sink);
+        }
+        match root.get(table.name).map(|value| value.get_ref()) {
+            Some(DeValue::Table(inner)) => {
+                self.head(&format!("[{}]", table.name));
+                self.keys(table, inner, sink);
+            }
+            Some(DeValue::Array(items)) => {
+                for inner in items.iter().filter_map(|item| item.get_ref().as_table()) {
+                    self.head(&format!("[[{}]]", table.name));
+                    self.keys(table, inner, sink);
+                }
+            }
+            _ if self.origin && !table.many => {
+                self.head(&format!("[{}]", table.name));
+                self.keys(table, &DeTable::new(), sink);
+            }
+            _ => {}
+        }
+    }
+
+    fn head(&mut self, title: &str) {
+        if !self.text.is_empty() {
+            self.text.push('\n');
+        }
+        self.text += &format!("{title}\n");
+    }
+
+    /// The keys in the order of the reference.
+    fn keys(&mut self, table: &Table, inner: &DeTable<'_>, sink: &mut Sink) {
+        let dotted = table.name == "kafka";
+        let mut set = if dotted {
+            let secret = table.keys.iter().find(|key| key.kind == Kind::Secret);
+            let leaf = secret.map_or("", |key| key.name);
+            Section::flattened("", 0..0, inner, leaf, sink).rest()
+        } else {
+            Section::of("", 0..0, inner, sink).rest()
+        };
+        for key in table.keys {
+            let names = [&[key.name], key.also].concat();
+            let found = names
+                .iter()
+                .find_map(|name| Some((*name, set.remove(*name)?)));
+            match found {
+                Some((name, entry)) => {
+                    self.line(name, &value(key.kind, &entry, sink), &entry, sink)
+                }
+                None => self.default(key.name, key.default),
+            }
+        }
+        if table.name.is_empty() {
+            return;
+        }
+        // Accepted because they ask for what happens anyway.
+        for (name, entry) in set {
+            self.line(&name, &value(Kind::Text, &entry, sink), &entry, sink);
+        }
+    }
+
+    fn line(&mut self, name: &str, value: &str, entry: &Entry<'_>, sink: &Sink) {
+        self.text += &format!("{name} = {value}");
+        if self.origin {
+            let parts = sink.parts();
+            let file = parts.name_at(entry.key.start).unwrap_or_default();
+            let (line, _) = parts.position(entry.key.start);
+            self.text += &format!("  # {file}:{line}");
+        }
+        self.text.push('\n');
+    }
+
+    fn default(&mut self, name: &str, default: &str) {
+        let shown = default.trim_matches('`');
+        if self.origin && default != "required" {
+            self.text += &format!("# {name} = {shown}  # default\n");
+        }
+    }
+}
+
+/// A value as it was written, an array on one line.
+fn value(kind: Kind, entry: &Entry<'_>, sink: &Sink) -> String {
+    let written = |span: Range<usize>| sink.parts().text.get(span).unwrap_or_default();
+    match entry.value.get_ref() {
+        DeValue::String(_) if kind == Kind::Secret => MASK.to_owned(),
+        DeValue::Array(items) => {
+            let items: Vec<&str> = items.iter().map(|item| written(item.span())).collect();
+            format!("[{}]", items.join(", "))
+        }
+        _ => written(entry.value.span()).to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts() -> Parts {
+        let mut parts = Parts::file(
+            "main.toml",
+            "stop_timeout = \"9s\"\n[spool]\ndir = \"/s\"\n[[input]]\nname = \"a\"\n\
+             type = \"unix\"\npath = \"/a\"\n[kafka]\nbootstrap.servers = [\n\"k:1\"\n]\n\
+             sasl.password = \"canary-horse\"\nacks = \"all\"\n[[route]]\ntopic = \"t\"\n",
+        );
+        parts.add("conf.d/1.toml", "\n[kafka]\n\"linger.ms\" = 7\n");
+        parts
+    }
+
+    #[test]
+    fn the_merged_file_is_shown_in_the_order_of_the_reference_without_the_secret() {
+        assert_eq!(
+            render(parts(), false),
+            "stop_timeout = \"9s\"\n\n[spool]\ndir = \"/s\"\n\n[[input]]\nname = \"a\"\n\
+             type = \"unix\"\npath = \"/a\"\n\n[kafka]\nbootstrap.servers = [\"k:1\"]\n\
+             sasl.password = \"***\"\nlinger.ms = 7\nacks = \"all\"\n\n[[route]]\ntopic = \"t\"\n"
+        );
+    }
+
+    #[test]
+    fn with_its_origin_each_key_names_file_and_line_or_is_a_default() {
+        let text = render(parts(), true);
+        for line in [
+            "dir = \"/s\"  # main.toml:3",
+            "linger.ms = 7  # conf.d/1.toml:3",
+            "# max_bytes = \"10GiB\"  # default",
+            "# filter = \"info\"  # default",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        assert!(!text.contains("canary"));
+        text.parse::<toml::Table>().unwrap();
+    }
+}

@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 
 use crate::config::{Config, InputKind};
 use crate::drain::{Drain, Mailbox, Message, Settings};
+use crate::input::activation::Handed;
 use crate::input::framing::{LINE_MEMORY_BYTES, LineMemory};
 use crate::input::stats::InputStats;
 use crate::input::stop::{Stop, Stopper, stopper};
@@ -73,6 +74,7 @@ pub type Reloader = Box<dyn FnMut(&Config) -> Result<Config, String> + Send>;
 /// # Errors
 /// When it cannot start; once running, it stops only when asked.
 pub fn run(config: Config, reload: Reloader) -> Result<(), RunError> {
+    let handed = Handed::take().map_err(system("take the sockets handed over"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(RUNTIME_THREADS)
         .thread_name("runtime")
@@ -81,7 +83,7 @@ pub fn run(config: Config, reload: Reloader) -> Result<(), RunError> {
         .map_err(system("start the runtime"))?;
     let result = runtime.block_on(async {
         let requests = signals::listen().map_err(system("install signal handlers"))?;
-        let daemon = Daemon::start(Arc::new(config))?;
+        let daemon = Daemon::start(Arc::new(config), handed)?;
         daemon.attend(requests, reload).await;
         Ok(())
     });
@@ -100,7 +102,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(config: Arc<Config>) -> Result<Self, RunError> {
+    fn start(config: Arc<Config>, handed: Handed) -> Result<Self, RunError> {
         let started = Instant::now();
         let (disk, broker) = proof::issue();
         let opened = Spool::open(&config.spool, disk)?;
@@ -146,7 +148,7 @@ impl Daemon {
         .map_err(system("start the drain"))?;
         let (stopper, stop) = stopper();
         let control_socket = control::bind(&config.control.path)?;
-        let (inputs, stats) = start_inputs(&config, &appender, &stop)?;
+        let (inputs, stats) = start_inputs(&config, handed, &appender, &stop)?;
         let watched = Arc::new(Watched {
             rates: Mutex::new(Rates::new(&status.snapshot())),
             spool: status,
@@ -292,7 +294,12 @@ impl Daemon {
 
 type Started = (Vec<JoinHandle<()>>, Vec<(Arc<str>, Arc<InputStats>)>);
 
-fn start_inputs(config: &Config, appender: &Appender, stop: &Stop) -> Result<Started, RunError> {
+fn start_inputs(
+    config: &Config,
+    mut handed: Handed,
+    appender: &Appender,
+    stop: &Stop,
+) -> Result<Started, RunError> {
     let shared = Shared {
         appender: appender.clone(),
         memory: LineMemory::new(LINE_MEMORY_BYTES),
@@ -302,9 +309,16 @@ fn start_inputs(config: &Config, appender: &Appender, stop: &Stop) -> Result<Sta
         .inputs
         .iter()
         .map(|input| match &input.kind {
-            InputKind::Unix(unix) => Ok((input.name.clone(), unix, BoundSocket::bind(unix)?)),
+            InputKind::Unix(unix) => {
+                let socket = BoundSocket::claim_or_bind(unix, &mut handed)?;
+                Ok((input.name.clone(), unix, socket))
+            }
         })
         .collect::<Result<_, BindError>>()?;
+    for path in handed.unclaimed() {
+        error!(path = %path.display(), "a socket was handed over and no input has its path; \
+            writers wait there for ever");
+    }
     Ok(bound
         .into_iter()
         .map(|(name, unix, socket)| {

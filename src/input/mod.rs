@@ -3,6 +3,7 @@
 //! An input frames bytes into events, hands them to the spool's `Appender`, and answers its
 //! writer only when it holds a receipt. It never sees a sequence number, a topic or a broker.
 
+pub mod activation;
 pub mod connection;
 pub mod framing;
 pub mod settle;

@@ -14,6 +14,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use super::activation::Handed;
 use super::connection::{self, Context};
 use super::framing::{Decoder, LineMemory};
 use super::stats::InputStats;
@@ -64,10 +65,30 @@ pub enum BindError {
 #[derive(Debug)]
 pub struct BoundSocket {
     listener: UnixListener,
-    path: PathBuf,
+    /// The file that goes with the socket; none when a service manager owns it.
+    owned: Option<PathBuf>,
 }
 
 impl BoundSocket {
+    /// Takes the socket that was handed over for this path, permissions and all; binds one
+    /// where there is none.
+    pub fn claim_or_bind(config: &UnixConfig, handed: &mut Handed) -> Result<Self, BindError> {
+        let Some(listener) = handed.claim(&config.path) else {
+            return Self::bind(config);
+        };
+        let ready = listener.set_nonblocking(true);
+        let listener = ready.and_then(|()| UnixListener::from_std(listener));
+        let listener = listener.map_err(|source| BindError::Io {
+            action: "use the socket handed over for",
+            path: config.path.clone(),
+            source,
+        })?;
+        Ok(Self {
+            listener,
+            owned: None,
+        })
+    }
+
     /// Binds with the permissions of `config` in force from the first instant.
     ///
     /// A stale socket is replaced; anything else at the path is refused.
@@ -93,7 +114,10 @@ impl BoundSocket {
         }
         let mode = std::fs::Permissions::from_mode(config.mode);
         std::fs::set_permissions(&path, mode).map_err(io("set the mode of"))?;
-        Ok(Self { listener, path })
+        Ok(Self {
+            listener,
+            owned: Some(path),
+        })
     }
 }
 
@@ -106,7 +130,9 @@ impl BoundSocket {
 
 impl Drop for BoundSocket {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        if let Some(path) = &self.owned {
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 

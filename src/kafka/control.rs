@@ -46,12 +46,21 @@ pub(super) enum ControlEvent {
     },
 }
 
-/// Everything the control task owns.
+/// The control task.
 pub(super) struct ControlTask<F> {
-    pub(super) connector: Arc<Connector>,
-    pub(super) asks: mpsc::UnboundedReceiver<Ask>,
-    pub(super) emit: F,
-    pub(super) rng: fastrand::Rng,
+    connector: Arc<Connector>,
+    asks: mpsc::UnboundedReceiver<Ask>,
+    emit: F,
+    rng: fastrand::Rng,
+    wanted: Wanted,
+    /// Addresses of the brokers by the last metadata.
+    known: Vec<HostPort>,
+    /// The next address to try, modulo their number.
+    turn: usize,
+    /// Failed connections and requests in a row.
+    failures: u32,
+    /// Refused producer ids in a row.
+    refusals: u32,
 }
 
 /// What is not answered yet.
@@ -74,88 +83,121 @@ impl Wanted {
     }
 }
 
+/// A connection and whose it is.
+struct Live {
+    connection: Connection,
+    address: HostPort,
+}
+
 impl<F: Fn(ControlEvent) + Send> ControlTask<F> {
+    pub(super) fn new(
+        connector: Arc<Connector>,
+        asks: mpsc::UnboundedReceiver<Ask>,
+        emit: F,
+        rng: fastrand::Rng,
+    ) -> Self {
+        Self {
+            connector,
+            asks,
+            emit,
+            rng,
+            wanted: Wanted::default(),
+            known: Vec::new(),
+            turn: 0,
+            failures: 0,
+            refusals: 0,
+        }
+    }
+
     /// Runs until the sender of questions is dropped.
     pub(super) async fn run(mut self) {
-        let config = self.connector.config();
-        let reconnect = Backoff {
-            first: config.reconnect_backoff,
-            max: config.reconnect_backoff_max,
-        };
-        let retry = Backoff {
-            first: config.retry_backoff,
-            max: config.retry_backoff_max,
-        };
-        let bootstrap = config.bootstrap.clone();
-        let mut known: Vec<HostPort> = Vec::new();
-        let mut turn = 0_usize;
-        let mut failures = 0_u32;
-        let mut refusals = 0;
-        let mut wanted = Wanted::default();
-        let mut connection: Option<Connection> = None;
+        let mut live: Option<Live> = None;
         loop {
-            if wanted.is_empty() {
+            if self.wanted.is_empty() {
                 match self.asks.recv().await {
-                    Some(ask) => wanted.add(ask),
+                    Some(ask) => self.wanted.add(ask),
                     None => return,
                 }
             }
             while let Ok(ask) = self.asks.try_recv() {
-                wanted.add(ask);
+                self.wanted.add(ask);
             }
-            connection = connection.filter(|c| !c.pulse.is_closed());
-            let candidates = candidates(&known, &bootstrap);
-            let Some(live) = &connection else {
-                let Some(address) = candidates.get(turn % candidates.len().max(1)) else {
-                    return;
-                };
-                let connected = self.connector.connect(address).await;
-                turn += 1;
-                match connected {
-                    Ok(made) => {
-                        (self.emit)(ControlEvent::Up {
-                            address: address.clone(),
-                        });
-                        connection = Some(made);
-                    }
-                    Err(error) => {
-                        failures += 1;
-                        let whole_turns = failures.div_ceil(candidates.len().max(1) as u32);
-                        let mut pause = reconnect.after(whole_turns, &mut self.rng);
-                        if !(failures as usize).is_multiple_of(candidates.len().max(1)) {
-                            pause = Duration::ZERO; // the next address may do
-                        }
-                        let needs_person = error.needs_person();
-                        self.down(address, error.to_string(), needs_person, pause);
-                        tokio::time::sleep(pause).await;
-                    }
-                }
-                continue;
+            if self.asks.is_closed() {
+                return;
+            }
+            live = live.filter(|l| !l.connection.pulse.is_closed());
+            live = match live {
+                None => self.connect().await,
+                Some(live) => self.serve(live).await,
             };
-            match self.ask_all(live, &mut wanted).await {
-                Ok(Some(metadata)) => {
-                    failures = 0;
-                    known = addresses(&metadata);
-                    (self.emit)(ControlEvent::Metadata(metadata));
-                }
-                Ok(None) => failures = 0,
-                Err(error) => {
-                    connection = None;
-                    failures += 1;
-                    let pause = reconnect.after(failures, &mut self.rng);
-                    let address = candidates.get((turn + candidates.len() - 1) % candidates.len());
-                    if let Some(address) = address {
-                        self.down(address, error, false, pause);
-                    }
-                    tokio::time::sleep(pause).await;
-                }
+        }
+    }
+
+    /// Tries the next address; pauses once all have failed.
+    async fn connect(&mut self) -> Option<Live> {
+        let candidates = candidates(&self.known, &self.connector.config().bootstrap);
+        let count = candidates.len().max(1);
+        let address = candidates.into_iter().nth(self.turn % count)?;
+        self.turn += 1;
+        match self.connector.connect(&address).await {
+            Ok(connection) => {
+                (self.emit)(ControlEvent::Up {
+                    address: address.clone(),
+                });
+                Some(Live {
+                    connection,
+                    address,
+                })
             }
-            if wanted.producer_id && connection.is_some() {
-                refusals += 1;
-                tokio::time::sleep(retry.after(refusals, &mut self.rng)).await;
-            } else {
-                refusals = 0;
+            Err(error) => {
+                self.failures += 1;
+                let turns = self
+                    .failures
+                    .div_ceil(u32::try_from(count).unwrap_or(u32::MAX));
+                let pause = if self.turn.is_multiple_of(count) {
+                    self.reconnect().after(turns, &mut self.rng)
+                } else {
+                    Duration::ZERO // the next address may do
+                };
+                self.down(&address, error.to_string(), error.needs_person(), pause);
+                tokio::time::sleep(pause).await;
+                None
             }
+        }
+    }
+
+    /// Asks what is wanted; gives the connection back if it is still good.
+    async fn serve(&mut self, live: Live) -> Option<Live> {
+        match self.ask_all(&live.connection).await {
+            Ok(()) => self.failures = 0,
+            Err(error) => {
+                self.failures += 1;
+                let pause = self.reconnect().after(self.failures, &mut self.rng);
+                self.down(&live.address, error, false, pause);
+                drop(live);
+                tokio::time::sleep(pause).await;
+                return None;
+            }
+        }
+        if self.wanted.producer_id {
+            self.refusals += 1;
+            let config = self.connector.config();
+            let retry = Backoff {
+                first: config.retry_backoff,
+                max: config.retry_backoff_max,
+            };
+            tokio::time::sleep(retry.after(self.refusals, &mut self.rng)).await;
+        } else {
+            self.refusals = 0;
+        }
+        Some(live)
+    }
+
+    fn reconnect(&self) -> Backoff {
+        let config = self.connector.config();
+        Backoff {
+            first: config.reconnect_backoff,
+            max: config.reconnect_backoff_max,
         }
     }
 
@@ -171,24 +213,21 @@ impl<F: Fn(ControlEvent) + Send> ControlTask<F> {
     }
 
     /// Asks what is wanted; clears what was answered.
-    async fn ask_all(
-        &self,
-        connection: &Connection,
-        wanted: &mut Wanted,
-    ) -> Result<Option<Metadata>, String> {
-        let mut metadata = None;
-        if let Some(topics) = &wanted.metadata {
+    async fn ask_all(&mut self, connection: &Connection) -> Result<(), String> {
+        if let Some(topics) = &self.wanted.metadata {
             let query = MetadataQuery {
                 topics: topics.clone(),
             };
-            metadata = Some(self.request(connection, query).await?);
-            wanted.metadata = None;
+            let metadata = self.request(connection, query).await?;
+            self.wanted.metadata = None;
+            self.known = addresses(&metadata);
+            (self.emit)(ControlEvent::Metadata(metadata));
         }
-        if wanted.producer_id {
+        if self.wanted.producer_id {
             let given = self.request(connection, NewProducerId).await?;
             // Going on with the id -1 of an error would switch idempotence off (measured).
             if given.code == 0 && given.id >= 0 {
-                wanted.producer_id = false;
+                self.wanted.producer_id = false;
                 let identity = Identity {
                     id: given.id,
                     epoch: given.epoch,
@@ -203,7 +242,7 @@ impl<F: Fn(ControlEvent) + Send> ControlTask<F> {
                 });
             }
         }
-        Ok(metadata)
+        Ok(())
     }
 
     async fn request<R>(&self, connection: &Connection, body: R) -> Result<R::ResponseBody, String>

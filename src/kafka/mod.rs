@@ -6,7 +6,20 @@
 //! id, epoch and sequence, so the broker recognises it. Nothing expires by age.
 //!
 //! # Layout
-//! - [`BatchBuilder`] encodes records and compresses them; runs on the drain's thread.
+//! On the drain's thread:
+//! - [`BatchBuilder`] (`batch`, `codec`): encodes records, compresses once per batch.
+//!
+//! On tokio, behind the [`Producer`] handle:
+//! - `actor`: the one task that owns all state; mailbox in, requests and reports out.
+//! - `core`: its decisions about batches, without I/O; `outcome` is the table of codes.
+//! - `topics`: what metadata and answers say about the wanted topics.
+//! - `broker`: a task per leader, pipelining requests; `control`: one for metadata and ids.
+//! - `connect`, `tls`, `sasl`, `link`: how a connection comes about, and its signs of life.
+//! - `wire`, `read`: requests and answers on top of `rskafka`'s messenger.
+//!
+//! # Limits
+//! Mailboxes are unbounded channels whose content is bounded by the caller's
+//! `buffer.memory`; requests by `max.request.size`; answers by a constant in `connect`.
 
 mod actor;
 mod backoff;

@@ -120,6 +120,24 @@ const TABLE: &[Verdict] = {
             "the broker lost a connection; retried",
         ),
         row(
+            14,
+            "COORDINATOR_LOAD_IN_PROGRESS",
+            Retry,
+            "the broker has just started; retried",
+        ),
+        row(
+            15,
+            "COORDINATOR_NOT_AVAILABLE",
+            Retry,
+            "the coordinator is not up yet; retried",
+        ),
+        row(
+            16,
+            "NOT_COORDINATOR",
+            Retry,
+            "the coordinator has moved; retried",
+        ),
+        row(
             17,
             "INVALID_TOPIC_EXCEPTION",
             Deny,

@@ -10,17 +10,18 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
+mod fleet;
+mod publish;
+
 use super::backoff::Backoff;
-use super::broker::{BrokerEvent, BrokerNews, BrokerTask, Command};
+use super::broker::{BrokerEvent, BrokerNews, Command};
 use super::connect::Connector;
-use super::control::{Ask, ControlEvent, ControlTask};
+use super::control::{Ask, ControlEvent};
 use super::core::{Action, Core, Now, Part, PartReply, Reply, RequestId, Settings};
 use super::outcome::verdict;
-use super::topics::{self, Standing, Topic};
-use super::wire::{Metadata, Produce, Produced, TopicBatches};
-use super::{
-    Batch, BrokerStatus, ClusterView, ConnectionStatus, KafkaStatus, Report, TopicPartition,
-};
+use super::topics::{Standing, Topic};
+use super::wire::{Produce, Produced, TopicBatches};
+use super::{Batch, ClusterView, ConnectionStatus, KafkaStatus, Report, TopicPartition};
 use crate::config::{HostPort, KafkaConfig};
 use crate::proof::BrokerAuthority;
 
@@ -205,32 +206,10 @@ impl Actor {
         }
     }
 
-    fn start_control(&mut self) {
-        let (asks, mailbox) = mpsc::unbounded_channel();
-        self.asks = Some(asks);
-        let events = self.events.clone();
-        let emit = move |event| {
-            if let Some(events) = events.upgrade() {
-                let _ = events.send(Event::Control(event));
-            }
-        };
-        let connector = self.connector.clone();
-        let rng = self.rng.fork();
-        tokio::spawn(
-            ControlTask {
-                connector,
-                asks: mailbox,
-                emit,
-                rng,
-            }
-            .run(),
-        );
-    }
-
     fn control(&mut self, event: ControlEvent, now: Now) {
         match event {
             ControlEvent::Up { address } => {
-                let address = words(&address);
+                let address = fleet::words(&address);
                 self.control = ConnectionStatus {
                     up: true,
                     address,
@@ -246,7 +225,7 @@ impl Actor {
                 needs_person,
                 retry_at,
             } => {
-                let address = words(&address);
+                let address = fleet::words(&address);
                 tracing::warn!(address, error, "no connection for metadata");
                 self.control_halt = needs_person.then(|| error.clone());
                 let (error, retry_at) = (Some(error), Some(retry_at));
@@ -271,125 +250,6 @@ impl Actor {
             ControlEvent::Metadata(metadata) => self.take_metadata(&metadata, now),
         }
         self.status_due = now.mono;
-    }
-
-    fn take_metadata(&mut self, metadata: &Metadata, now: Now) {
-        topics::update(&mut self.topics, metadata, now.mono);
-        self.sync_leaders(metadata, now);
-        let mut topics = std::mem::take(&mut self.topics);
-        for (name, topic) in &mut topics {
-            self.sync_topic(name, topic, now);
-        }
-        let unsettled = topics.values().any(Topic::unsettled);
-        self.topics = topics;
-        let config = self.connector.config();
-        self.metadata.open = false;
-        self.metadata.unsettled = if unsettled {
-            self.metadata.unsettled + 1
-        } else {
-            0
-        };
-        let pause = if unsettled {
-            let retry = Backoff {
-                first: config.retry_backoff,
-                max: config.retry_backoff_max,
-            };
-            retry.after(self.metadata.unsettled, &mut self.rng)
-        } else {
-            config.metadata_max_age
-        };
-        self.metadata.due = Some(now.mono + pause);
-        self.publish_cluster(now.mono);
-    }
-
-    /// Tells the core what is now known of a topic.
-    fn sync_topic(&mut self, name: &Arc<str>, topic: &Topic, now: Now) {
-        match topic.standing(now.mono) {
-            Standing::Failing { reason, since } => {
-                self.core.topic_failing(name, reason, since, now);
-            }
-            Standing::Usable => self.core.topic_usable(name),
-            Standing::Wait => return,
-        }
-        for (id, leader) in topic.partitions() {
-            let to = TopicPartition {
-                topic: name.clone(),
-                partition: *id,
-            };
-            self.core.leader(&to, *leader, now);
-        }
-        for id in self.core.partitions_of(name) {
-            if !topic.partitions().iter().any(|(known, _)| *known == id) {
-                let to = TopicPartition {
-                    topic: name.clone(),
-                    partition: id,
-                };
-                self.core.partition_gone(&to);
-            }
-        }
-    }
-
-    /// Starts tasks for new leaders, stops those of brokers that lead nothing wanted.
-    fn sync_leaders(&mut self, metadata: &Metadata, now: Now) {
-        let leading: Vec<i32> = self
-            .topics
-            .values()
-            .flat_map(|topic| topic.partitions().iter().filter_map(|(_, leader)| *leader))
-            .collect();
-        let mut wanted = BTreeMap::new();
-        for broker in metadata.brokers.iter().filter(|b| leading.contains(&b.id)) {
-            let address = HostPort {
-                host: broker.host.clone(),
-                port: broker.port,
-            };
-            wanted.insert(broker.id, address);
-        }
-        let moved = |id: &i32, leader: &Leader| wanted.get(id) != Some(&leader.address);
-        let gone = self.leaders.iter().filter(|(id, leader)| moved(id, leader));
-        let gone: Vec<i32> = gone.map(|(id, _)| *id).collect();
-        for id in gone {
-            self.leaders.remove(&id);
-            self.core.connection(id, false, now);
-        }
-        for (id, address) in wanted {
-            if !self.leaders.contains_key(&id) {
-                self.start_broker(id, address);
-            }
-        }
-    }
-
-    fn start_broker(&mut self, broker: i32, address: HostPort) {
-        let (commands, mailbox) = mpsc::unbounded_channel();
-        let task = self.next_task;
-        self.next_task += 1;
-        let events = self.events.clone();
-        let emit = move |event| {
-            if let Some(events) = events.upgrade() {
-                let _ = events.send(Event::Broker(event));
-            }
-        };
-        let connection = ConnectionStatus {
-            address: words(&address),
-            ..ConnectionStatus::default()
-        };
-        let body = BrokerTask {
-            broker,
-            task,
-            address: address.clone(),
-            connector: self.connector.clone(),
-            commands: mailbox,
-            emit,
-            rng: self.rng.fork(),
-        };
-        tokio::spawn(body.run());
-        let leader = Leader {
-            task,
-            address,
-            commands,
-            connection,
-            needs_person: false,
-        };
-        self.leaders.insert(broker, leader);
     }
 
     fn broker(&mut self, event: BrokerEvent, now: Now) {
@@ -508,22 +368,6 @@ impl Actor {
         }
     }
 
-    /// Metadata is in doubt: asks soon, but not more often than the backoff allows.
-    fn refresh(&mut self, now: Instant) {
-        let pause = self.connector.config().retry_backoff;
-        let soon = self.metadata.asked_at.map_or(now, |at| now.max(at + pause));
-        self.metadata.due = Some(self.metadata.due.map_or(soon, |due| due.min(soon)));
-    }
-
-    fn ask_metadata(&mut self, now: Now) {
-        let due = self.metadata.due.is_some_and(|due| due <= now.mono);
-        if due && !self.metadata.open && !self.topics.is_empty() {
-            self.metadata.open = true;
-            self.metadata.asked_at = Some(now.mono);
-            self.ask(Ask::Metadata(self.topics.keys().cloned().collect()));
-        }
-    }
-
     /// Lets topics that were refused be tried again.
     fn retry_denied(&mut self, now: Now) {
         let over = |topic: &Topic| topic.denied_until().is_some_and(|until| until <= now.mono);
@@ -567,55 +411,6 @@ impl Actor {
         }
         true
     }
-
-    fn publish_cluster(&mut self, now: Instant) {
-        let down = |id: i32| {
-            let leader = self.leaders.get(&id);
-            leader.is_none_or(|l| !l.connection.up && l.connection.error.is_some())
-        };
-        let views = self.topics.iter();
-        let views = views.filter_map(|(name, t)| Some((name.clone(), t.view(now, down)?)));
-        let views: HashMap<_, _> = views.collect();
-        let old = self.cluster.load();
-        if views != old.topics {
-            let version = old.version + 1;
-            self.cluster.store(Arc::new(ClusterView {
-                version,
-                topics: views,
-            }));
-            (self.reports)(Report::ClusterChanged);
-        }
-        self.status_due = now;
-    }
-
-    fn publish_status(&mut self, now: Instant) {
-        self.status_due = now + STATUS_EVERY;
-        let brokers = self.leaders.iter().map(|(id, leader)| {
-            let (requests, throttled_until) = self.core.lane_status(*id);
-            let connection = leader.connection.clone();
-            BrokerStatus {
-                id: *id,
-                connection,
-                requests,
-                throttled_until,
-            }
-        });
-        let halted = self.leaders.values().filter(|l| l.needs_person);
-        let halted = halted.filter_map(|l| l.connection.error.clone()).next();
-        let refused = self.identity_error.as_ref().filter(|(_, person)| *person);
-        let refused = refused.map(|(reason, _)| reason.clone());
-        let mut control = self.control.clone();
-        if let Some((reason, _)) = &self.identity_error {
-            control.error.get_or_insert_with(|| reason.clone());
-        }
-        self.status.store(Arc::new(KafkaStatus {
-            control,
-            brokers: brokers.collect(),
-            partitions: self.core.partition_status(),
-            halted: self.control_halt.clone().or(halted).or(refused),
-            totals: self.core.totals(),
-        }));
-    }
 }
 
 fn replies(answer: Produced) -> Vec<PartReply> {
@@ -631,14 +426,6 @@ fn replies(answer: Produced) -> Vec<PartReply> {
         },
     });
     parts.collect()
-}
-
-fn words(address: &HostPort) -> String {
-    if address.host.contains(':') {
-        format!("[{}]:{}", address.host, address.port)
-    } else {
-        format!("{}:{}", address.host, address.port)
-    }
 }
 
 fn now() -> Now {

@@ -1,0 +1,178 @@
+//! The actor's tasks and topics: control task, one broker task per leader, metadata.
+//!
+//! Says when metadata is asked for, and passes on what it says. Does not send batches.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use super::super::backoff::Backoff;
+use super::super::broker::BrokerTask;
+use super::super::control::{Ask, ControlTask};
+use super::super::core::Now;
+use super::super::topics::{self, Standing, Topic};
+use super::super::wire::Metadata;
+use super::super::{ConnectionStatus, TopicPartition};
+use super::{Actor, Event, Leader};
+use crate::config::HostPort;
+
+impl Actor {
+    pub(super) fn start_control(&mut self) {
+        let (asks, mailbox) = mpsc::unbounded_channel();
+        self.asks = Some(asks);
+        let events = self.events.clone();
+        let emit = move |event| {
+            if let Some(events) = events.upgrade() {
+                let _ = events.send(Event::Control(event));
+            }
+        };
+        let connector = self.connector.clone();
+        let rng = self.rng.fork();
+        tokio::spawn(ControlTask::new(connector, mailbox, emit, rng).run());
+    }
+
+    pub(super) fn take_metadata(&mut self, metadata: &Metadata, now: Now) {
+        topics::update(&mut self.topics, metadata, now.mono);
+        self.sync_leaders(metadata, now);
+        let mut topics = std::mem::take(&mut self.topics);
+        for (name, topic) in &mut topics {
+            self.sync_topic(name, topic, now);
+        }
+        let unsettled = topics.values().any(Topic::unsettled);
+        self.topics = topics;
+        let config = self.connector.config();
+        self.metadata.open = false;
+        self.metadata.unsettled = if unsettled {
+            self.metadata.unsettled + 1
+        } else {
+            0
+        };
+        let pause = if unsettled {
+            let retry = Backoff {
+                first: config.retry_backoff,
+                max: config.retry_backoff_max,
+            };
+            retry.after(self.metadata.unsettled, &mut self.rng)
+        } else {
+            config.metadata_max_age
+        };
+        self.metadata.due = Some(now.mono + pause);
+        self.publish_cluster(now.mono);
+    }
+
+    /// Tells the core what is now known of a topic.
+    fn sync_topic(&mut self, name: &Arc<str>, topic: &Topic, now: Now) {
+        match topic.standing(now.mono) {
+            Standing::Failing { reason, since } => {
+                self.core.topic_failing(name, reason, since, now);
+            }
+            Standing::Usable => self.core.topic_usable(name),
+            Standing::Wait => return,
+        }
+        for (id, leader) in topic.partitions() {
+            let to = TopicPartition {
+                topic: name.clone(),
+                partition: *id,
+            };
+            self.core.leader(&to, *leader, now);
+        }
+        for id in self.core.partitions_of(name) {
+            if !topic.partitions().iter().any(|(known, _)| *known == id) {
+                let to = TopicPartition {
+                    topic: name.clone(),
+                    partition: id,
+                };
+                self.core.partition_gone(&to);
+            }
+        }
+    }
+
+    /// Starts tasks for new leaders, stops those of brokers that lead nothing wanted.
+    fn sync_leaders(&mut self, metadata: &Metadata, now: Now) {
+        let leading: Vec<i32> = self
+            .topics
+            .values()
+            .flat_map(|topic| topic.partitions().iter().filter_map(|(_, leader)| *leader))
+            .collect();
+        let mut wanted = BTreeMap::new();
+        for broker in metadata.brokers.iter().filter(|b| leading.contains(&b.id)) {
+            let address = HostPort {
+                host: broker.host.clone(),
+                port: broker.port,
+            };
+            wanted.insert(broker.id, address);
+        }
+        let moved = |id: &i32, leader: &Leader| wanted.get(id) != Some(&leader.address);
+        let gone = self.leaders.iter().filter(|(id, leader)| moved(id, leader));
+        let gone: Vec<i32> = gone.map(|(id, _)| *id).collect();
+        for id in gone {
+            self.leaders.remove(&id);
+            self.core.connection(id, false, now);
+        }
+        for (id, address) in wanted {
+            if !self.leaders.contains_key(&id) {
+                self.start_broker(id, address);
+            }
+        }
+    }
+
+    fn start_broker(&mut self, broker: i32, address: HostPort) {
+        let (commands, mailbox) = mpsc::unbounded_channel();
+        let task = self.next_task;
+        self.next_task += 1;
+        let events = self.events.clone();
+        let emit = move |event| {
+            if let Some(events) = events.upgrade() {
+                let _ = events.send(Event::Broker(event));
+            }
+        };
+        let connection = ConnectionStatus {
+            address: words(&address),
+            ..ConnectionStatus::default()
+        };
+        let body = BrokerTask {
+            broker,
+            task,
+            address: address.clone(),
+            connector: self.connector.clone(),
+            commands: mailbox,
+            emit,
+            rng: self.rng.fork(),
+        };
+        tokio::spawn(body.run());
+        let leader = Leader {
+            task,
+            address,
+            commands,
+            connection,
+            needs_person: false,
+        };
+        self.leaders.insert(broker, leader);
+    }
+
+    /// Metadata is in doubt: asks soon, but not more often than the backoff allows.
+    pub(super) fn refresh(&mut self, now: Instant) {
+        let pause = self.connector.config().retry_backoff;
+        let soon = self.metadata.asked_at.map_or(now, |at| now.max(at + pause));
+        self.metadata.due = Some(self.metadata.due.map_or(soon, |due| due.min(soon)));
+    }
+
+    pub(super) fn ask_metadata(&mut self, now: Now) {
+        let due = self.metadata.due.is_some_and(|due| due <= now.mono);
+        if due && !self.metadata.open && !self.topics.is_empty() {
+            self.metadata.open = true;
+            self.metadata.asked_at = Some(now.mono);
+            self.ask(Ask::Metadata(self.topics.keys().cloned().collect()));
+        }
+    }
+}
+
+pub(super) fn words(address: &HostPort) -> String {
+    if address.host.contains(':') {
+        format!("[{}]:{}", address.host, address.port)
+    } else {
+        format!("{}:{}", address.host, address.port)
+    }
+}

@@ -6,7 +6,7 @@
 //! Decides nothing about batches; see `core`.
 
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::future::{Future, poll_fn, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -239,14 +239,12 @@ async fn launch(
     let Command { request, body } = command;
     let mut flight: Flight = Box::pin(async move { (request, messenger.request(body).await) });
     match poll_fn(|cx| Poll::Ready(flight.as_mut().poll(cx))).await {
-        Poll::Pending => {
-            flights.push(flight);
-            None
-        }
-        Poll::Ready((_, Err(error))) => Some(Ended::Broken(request_failure(&error))),
-        // The answer is there before the request has left: not a Kafka broker.
-        Poll::Ready((_, Ok(_))) => Some(Ended::Broken("an answer without a request".into())),
+        Poll::Pending => flights.push(flight),
+        // The one step wrote the request and found the answer: a near broker is that fast.
+        Poll::Ready((id, Ok(answer))) => flights.push(Box::pin(ready((id, Ok(answer))))),
+        Poll::Ready((_, Err(error))) => return Some(Ended::Broken(request_failure(&error))),
     }
+    None
 }
 
 /// When the oldest request is overdue: `limit` after it was given or after bytes last

@@ -30,17 +30,17 @@ use load::Load;
 const KILLS: u64 = 100;
 const WRITERS: u32 = 4;
 const PARTITIONS: i32 = 3;
-const BATCH_EVENTS: u64 = 100;
+const BATCH_EVENTS: u64 = 20;
 const IN_FLIGHT: u64 = 5;
 /// Life of a daemon between READY=1 and SIGKILL, in milliseconds.
-const LIFE_MS: Range<u64> = 0..700;
+const LIFE_MS: Range<u64> = 0..1200;
 /// Of so many starts one is killed while it recovers.
 const KILLED_EARLY: u64 = 8;
 /// Longest time from start to SIGKILL of those, in milliseconds.
 const EARLY_MS: Range<u64> = 0..40;
 /// Time in which acknowledgements may wait to be recorded: the drain's interval and a flush,
 /// on a machine that is busy.
-const UNRECORDED: Duration = Duration::from_millis(500);
+const UNRECORDED: Duration = Duration::from_millis(300);
 /// Longest time for the backlog of a test to reach Kafka.
 const DRAINED_WITHIN: Duration = Duration::from_secs(60);
 /// Longest time of an ordered stop: `stop_timeout` and some.

@@ -40,8 +40,8 @@ fn send(writer: &mut Writer, journal: &mut Journal, count: u64) {
     writer.wait_acked(sent).unwrap();
 }
 
-fn values(cluster: &Cluster, partition: i32) -> Vec<Vec<u8>> {
-    let records = cluster.records(TOPIC, partition);
+fn values(cluster: &Cluster) -> Vec<Vec<u8>> {
+    let records = cluster.records(TOPIC, 0);
     records.iter().map(|r| r.value_bytes().to_vec()).collect()
 }
 
@@ -60,7 +60,14 @@ fn check_once_in_order(what: &str, cluster: &Cluster, daemon: &Daemon, count: u6
         "{what}: {:?}",
         cluster.requests()
     );
-    assert!(values(cluster, 0) == expected, "{what}: order or bytes");
+    if values(cluster, 0) != expected {
+        let stored = values(cluster, 0);
+        let order: Vec<_> = stored
+            .iter()
+            .map(|value| expected.iter().position(|e| e == value))
+            .collect();
+        panic!("{what}: order or bytes: {order:?}\n{}", daemon.log());
+    }
     assert_eq!(cluster.violations(), Vec::<String>::new(), "{what}");
 }
 

@@ -29,6 +29,9 @@ const COMMIT_LIMIT: usize = 4 * 1024 * 1024;
 /// First pause after a failed commit, doubled up to the second.
 const BACKOFF: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// Space wanted above the reserve before a failed commit is tried again: its pages, the
+/// snapshot sled writes when it opens, and the block tables of the file system.
+const COMMIT_ROOM: u64 = 2 * COMMIT_LIMIT as u64;
 /// Space is measured after this many stored bytes.
 const QUOTA_EVERY: u64 = 1024 * 1024;
 
@@ -90,6 +93,11 @@ impl Committer {
             match self.mailbox.receive(COMMIT_LIMIT) {
                 Mail::Closed => return,
                 Mail::Rotate => self.rotate(),
+                Mail::Reopen => {
+                    if !self.reopen_somehow() {
+                        return;
+                    }
+                }
                 Mail::Appends(appends) => {
                     if !self.commit_somehow(appends) {
                         return;
@@ -106,7 +114,6 @@ impl Committer {
 
     /// Commits `appends`, however long it takes; false when a stop came first.
     fn commit_somehow(&mut self, appends: Vec<Append>) -> bool {
-        let mut backoff = BACKOFF;
         loop {
             match self
                 .write(&appends)
@@ -119,23 +126,44 @@ impl Committer {
                 Err(error) => self.shared.failed("commit failed", &error),
             }
             self.shared.set_full(Some(FullReason::WriteFailed));
-            while let Err(error) = self.reopen() {
-                self.shared
-                    .failed("cannot open the newest generation again", &error);
-                if !self.mailbox.pause(backoff) {
-                    return false;
-                }
-                backoff = (2 * backoff).min(BACKOFF_MAX);
+            if !self.reopen_somehow() {
+                return false;
             }
-            while self.shared.free_bytes() < self.shared.reserve.bytes() {
-                if !self.mailbox.pause(backoff) {
-                    return false;
+        }
+    }
+
+    /// Opens the newest store again and waits until there is room to write; false when a
+    /// stop came first.
+    fn reopen_somehow(&mut self) -> bool {
+        let mut backoff = BACKOFF;
+        let mut is_open = false;
+        loop {
+            if !is_open {
+                match self.reopen() {
+                    Ok(()) => {
+                        is_open = true;
+                        self.shared.wake_readers();
+                    }
+                    Err(error) => self
+                        .shared
+                        .failed("cannot open the newest generation", &error),
                 }
-                backoff = (2 * backoff).min(BACKOFF_MAX);
             }
             if !self.mailbox.pause(backoff) {
                 return false;
             }
+            // The reserve is for reading and deleting, not for more events.
+            if is_open && self.shared.free_bytes() >= self.shared.reserve.bytes() + COMMIT_ROOM {
+                return true;
+            }
+            // A newest generation that is drained holds the space that is waited for.
+            let mut table = lock(&self.shared.table);
+            let is_drained = table.newest().is_some_and(|newest| newest.is_resolved());
+            drop(table);
+            if is_open && is_drained {
+                self.rotate();
+            }
+            backoff = (2 * backoff).min(BACKOFF_MAX);
         }
     }
 

@@ -9,9 +9,10 @@ use std::sync::{Arc, PoisonError};
 use super::block::Block;
 use super::error::ReadError;
 use super::generations::{Generation, Missing, OPEN_BESIDES_NEWEST, OpenGeneration, State};
+use super::intake::Mailbox;
 use super::ledger::Ending;
 use super::meta::{self, Meta};
-use super::page::{self, Found};
+use super::page::{Found, Reader};
 use super::quarantine;
 use super::records;
 use super::shared::{Shared, lock};
@@ -26,6 +27,7 @@ const READ_TRIES: u32 = 8;
 #[derive(Debug)]
 pub struct Cursor {
     shared: Arc<Shared>,
+    mailbox: Arc<Mailbox>,
     position: Seq,
     failures: u32,
 }
@@ -50,9 +52,10 @@ enum Place {
 }
 
 impl Cursor {
-    pub(super) fn new(shared: Arc<Shared>, position: Seq) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, mailbox: Arc<Mailbox>, position: Seq) -> Self {
         Self {
             shared,
+            mailbox,
             position,
             failures: 0,
         }
@@ -119,7 +122,9 @@ impl Cursor {
         table
             .holding(block.first())
             .is_some_and(|generation| match &generation.state {
-                State::Open(open) => open.tracker.is_untouched(block.first()),
+                State::Open(open) => open
+                    .tracker
+                    .is_untouched(block.first(), u64::from(block.len())),
                 _ => false,
             })
     }
@@ -221,7 +226,13 @@ impl Cursor {
                     pages,
                     hint,
                 } => {
-                    let found = page::read(&store, pages, seq, hint);
+                    let forgiving = self.failures >= READ_TRIES;
+                    let reader = Reader {
+                        store: &store,
+                        pages,
+                        forgiving,
+                    };
+                    let found = reader.read(seq, hint);
                     drop(store);
                     match self.settle(generation, seq, end, found)? {
                         Some(block) => return Ok(Ok(block)),
@@ -286,15 +297,13 @@ impl Cursor {
             }
             Ok(Found::Damaged(reason, next)) => (reason, next),
             Err(error) => {
-                self.failures += 1;
-                if self.failures < READ_TRIES {
-                    let reason = error.to_string();
-                    return Err(ReadError::Store {
-                        first: generation,
-                        reason,
-                    });
-                }
-                (error.to_string(), None)
+                self.failures = self.failures.saturating_add(1);
+                self.ask_for_reopening(generation);
+                let reason = error.to_string();
+                return Err(ReadError::Store {
+                    first: generation,
+                    reason,
+                });
             }
         };
         self.failures = 0;
@@ -303,6 +312,18 @@ impl Cursor {
             .unwrap_or(end);
         self.lose(seq, next, reason);
         Ok(None)
+    }
+
+    /// A handle that failed once fails for ever: it has to be closed and opened again.
+    fn ask_for_reopening(&self, first: Seq) {
+        let mut table = lock(&self.shared.table);
+        let newest = table.newest().map(|newest| newest.first);
+        if newest == Some(first) {
+            self.mailbox.reopen();
+        } else {
+            table.suspect = Some(first);
+            self.shared.changed.notify_all();
+        }
     }
 
     /// Counts the unresolved events in `first..end` as lost.

@@ -121,6 +121,8 @@ pub(super) struct Table {
     pub(super) resolved: bool,
     /// The cursor waits for a database to be closed.
     pub(super) make_room: bool,
+    /// A generation whose handle failed to read: to be closed and opened again.
+    pub(super) suspect: Option<Seq>,
     pub(super) stopping: bool,
     /// The keeper sleeps without a timer: whoever leaves it work has to wake it.
     pub(super) keeper_sleeps: bool,
@@ -137,6 +139,7 @@ impl Table {
             missing: Vec::new(),
             resolved: false,
             make_room: false,
+            suspect: None,
             stopping: false,
             keeper_sleeps: false,
             turn: 0,

@@ -76,6 +76,7 @@ pub(super) struct Mailbox {
 struct Queue {
     appends: VecDeque<Append>,
     rotate: bool,
+    reopen: bool,
     closed: bool,
     /// After this moment the committer gives up what it cannot write.
     deadline: Option<Instant>,
@@ -87,6 +88,8 @@ pub(super) enum Mail {
     Appends(Vec<Append>),
     /// The newest generation is drained and large: begin a new one.
     Rotate,
+    /// The newest store refuses reads: open it again.
+    Reopen,
     Closed,
 }
 
@@ -108,6 +111,12 @@ impl Mailbox {
         self.filled.notify_one();
     }
 
+    /// Asks for the newest store to be opened again.
+    pub(super) fn reopen(&self) {
+        lock(&self.queue).reopen = true;
+        self.filled.notify_one();
+    }
+
     /// Takes no more appends; those inside are still committed until `deadline`.
     pub(super) fn close(&self, deadline: Instant) {
         let mut queue = lock(&self.queue);
@@ -121,6 +130,9 @@ impl Mailbox {
     pub(super) fn receive(&self, limit: usize) -> Mail {
         let mut queue = lock(&self.queue);
         loop {
+            if std::mem::take(&mut queue.reopen) {
+                return Mail::Reopen;
+            }
             if !queue.appends.is_empty() {
                 let mut bytes = 0;
                 let fits = queue.appends.iter().take_while(|append| {

@@ -16,6 +16,7 @@ use super::highwater::{HighWater, Mark};
 use super::intake::Mailbox;
 use super::ledger::Counts;
 use super::meta::{self, Meta};
+use super::quota::FullReason;
 use super::records;
 use super::shared::{Shared, lock};
 use super::store::{Store, StoreError};
@@ -87,7 +88,7 @@ impl Keeper {
         let due = Instant::now() + ROUND;
         loop {
             let now = Instant::now();
-            if table.stopping || table.make_room || now >= due {
+            if table.stopping || table.make_room || table.suspect.is_some() || now >= due {
                 return !table.stopping;
             }
             let woken = self.shared.changed.wait_timeout(table, due - now);
@@ -98,6 +99,7 @@ impl Keeper {
     fn has_work(&self, table: &mut Table) -> bool {
         table.stopping
             || table.make_room
+            || table.suspect.is_some()
             || table.resolved
             || table.durable != self.marked.end
             || table.open_besides_newest().len() > OPEN_BESIDES_NEWEST
@@ -128,11 +130,7 @@ impl Keeper {
         if freed || self.shared.full.borrow().is_some() {
             self.shared.check_quota();
         }
-        if self.shared.full.borrow().is_none()
-            && let Err(error) = self.shared.reserve.keep()
-        {
-            self.shared.failed("cannot keep the reserve file", &error);
-        }
+        self.shared.keep_reserve();
         if durable == self.last_end && self.wants_rotation(&mut lock(&self.shared.table)) {
             self.asked_at = durable;
             self.mailbox.rotate();
@@ -140,8 +138,12 @@ impl Keeper {
         self.last_end = durable;
     }
 
-    /// Writes what changed to the open generations, and makes it durable.
+    /// Writes what changed to the open generations, and makes it durable. Not while writing
+    /// fails: a handle that fails would then refuse reads as well.
     fn write_changes(&self) {
+        if *self.shared.full.borrow() == Some(FullReason::WriteFailed) {
+            return;
+        }
         let mut work: Vec<(Seq, Arc<Store>, Changes)> = Vec::new();
         {
             let mut table = lock(&self.shared.table);
@@ -267,10 +269,13 @@ impl Keeper {
     fn close_surplus(&self) {
         let surplus = {
             let mut table = lock(&self.shared.table);
+            let suspect = table.suspect.take();
             let room = usize::from(std::mem::take(&mut table.make_room));
             let mut open = table.open_besides_newest();
             let keep = OPEN_BESIDES_NEWEST - room;
+            let suspect = suspect.filter(|suspect| open.contains(suspect));
             open.truncate(open.len().saturating_sub(keep));
+            open.extend(suspect);
             open
         };
         for first in surplus {

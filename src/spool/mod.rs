@@ -124,9 +124,7 @@ impl Spool {
         let disk = Arc::new(disk);
         let mailbox = Arc::new(Mailbox::default());
         let dead_letters = DeadLetters::new(Arc::clone(&shared), Arc::clone(&disk));
-        if let Err(error) = shared.reserve.keep() {
-            shared.failed("cannot keep the reserve file", &error);
-        }
+        shared.keep_reserve();
         shared.check_quota();
 
         let committer = Committer::new(Arc::clone(&shared), Arc::clone(&mailbox), disk);
@@ -146,7 +144,11 @@ impl Spool {
 
         let appender = Appender::new(Arc::clone(&shared), Arc::clone(&mailbox));
         Ok(Opened {
-            cursor: Cursor::new(Arc::clone(&shared), recovery::start_position(&shared)),
+            cursor: Cursor::new(
+                Arc::clone(&shared),
+                Arc::clone(&mailbox),
+                recovery::start_position(&shared),
+            ),
             status: SpoolStatusHandle::new(Arc::clone(&shared)),
             handle: SpoolHandle {
                 shared,

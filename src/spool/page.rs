@@ -5,7 +5,7 @@
 //! starts and a block is found by bisection. Pure, but for reading through the store.
 
 use super::block::{Block, BlockError, Bytes, HEADER_BYTES, Header};
-use super::store::{PAGE_BYTES, Store, StoreError};
+use super::store::{PAGE_BYTES, Store, StoreError, Value};
 use crate::proof::Seq;
 
 /// Bytes before the content of a page.
@@ -41,162 +41,155 @@ pub(super) enum Found {
     Damaged(String, Option<Seq>),
 }
 
-/// Finds and reads the block that holds `seq` in the first `pages` pages of `store`.
-/// `hint` is the page at which the block is expected to start.
-pub(super) fn read(
-    store: &Store,
-    pages: u32,
-    seq: Seq,
-    hint: Option<u32>,
-) -> Result<Found, StoreError> {
-    let start = match hint {
-        Some(page) => Some(page),
-        None => locate(store, pages, seq)?,
-    };
-    let Some(start) = start else {
-        return Ok(Found::Damaged(
-            "no block at its place".into(),
-            next_start(store, 0, pages, seq)?,
-        ));
-    };
-    let (header, stored) = match gather(store, start, pages)? {
-        Ok(found) => found,
-        Err(error) => {
-            let next = next_start(store, start + 1, pages, seq)?;
-            return Ok(Found::Damaged(error.to_string(), next));
-        }
-    };
-    let after = start + page_count(&header);
-    if seq < header.first || seq >= header.end() {
-        if hint.is_some() {
-            return read(store, pages, seq, None);
-        }
-        let next = next_start(store, after, pages, seq)?;
-        return Ok(Found::Damaged("missing between two blocks".into(), next));
-    }
-    match Block::decode(&stored) {
-        Ok(block) => Ok(Found::Block(block, after)),
-        Err(error) => {
-            let next = next_start(store, start + 1, pages, seq)?;
-            Ok(Found::Damaged(error.to_string(), next))
-        }
-    }
+/// Reads blocks from the first `pages` pages of a store.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    pub(super) store: &'a Store,
+    pub(super) pages: u32,
+    /// Whether a page the disk refuses counts as damaged instead of as an error.
+    pub(super) forgiving: bool,
 }
 
-/// The last whole block within the first `pages` pages, and the page after it.
-pub(super) fn last_block(store: &Store, pages: u32) -> Result<Option<(Header, u32)>, StoreError> {
-    let mut end = pages;
-    while end > 0 {
-        let Some((_, number)) = place(store, end - 1)? else {
-            end -= 1;
-            continue;
+impl Reader<'_> {
+    /// Finds and reads the block that holds `seq`. `hint` is the page at which it is expected
+    /// to start.
+    pub(super) fn read(&self, seq: Seq, hint: Option<u32>) -> Result<Found, StoreError> {
+        let start = match hint {
+            Some(page) => Some(page),
+            None => self.locate(seq)?,
         };
-        let Some(start) = (end - 1).checked_sub(u32::from(number)) else {
-            return Ok(None);
+        let Some(start) = start else {
+            let next = self.next_start(0, seq)?;
+            return Ok(Found::Damaged("no block at its place".into(), next));
         };
-        if let Ok((header, stored)) = gather(store, start, end)?
-            && Block::decode(&stored).is_ok()
-        {
-            return Ok(Some((header, end)));
-        }
-        end = start;
-    }
-    Ok(None)
-}
-
-/// Sequence number and page number at page `index`; `None` when it cannot be read.
-fn place(store: &Store, index: u32) -> Result<Option<(Seq, u16)>, StoreError> {
-    match store.page(index) {
-        Ok(value) => {
-            Ok(value.and_then(|v| parse(&v).ok().map(|(first, number, _)| (first, number))))
-        }
-        Err(StoreError::Damaged(_) | StoreError::Panicked(_)) => Ok(None),
-        Err(other) => Err(other),
-    }
-}
-
-/// The page at which the last block starts whose first event is at most `seq`.
-fn locate(store: &Store, pages: u32, seq: Seq) -> Result<Option<u32>, StoreError> {
-    let (mut low, mut high) = (0, pages);
-    let mut best = None;
-    while low < high {
-        let middle = low + (high - low) / 2;
-        // A page that cannot be read tells nothing: look at those after it.
-        let mut probe = middle;
-        let mut found = None;
-        while probe < high && found.is_none() {
-            found = place(store, probe)?;
-            probe += 1;
-        }
-        match found {
-            Some((first, number)) if first <= seq => {
-                best = (probe - 1).checked_sub(u32::from(number));
-                low = probe;
+        let (header, stored) = match self.gather(start)? {
+            Ok(found) => found,
+            Err(error) => {
+                let next = self.next_start(start.saturating_add(1), seq)?;
+                return Ok(Found::Damaged(error.to_string(), next));
             }
-            _ => high = middle,
+        };
+        let after = start + page_count(&header);
+        if seq < header.first || seq >= header.end() {
+            if hint.is_some() {
+                return self.read(seq, None);
+            }
+            let next = self.next_start(after, seq)?;
+            return Ok(Found::Damaged("missing between two blocks".into(), next));
+        }
+        match Block::decode(&stored) {
+            Ok(block) => Ok(Found::Block(block, after)),
+            Err(error) => {
+                let next = self.next_start(start.saturating_add(1), seq)?;
+                Ok(Found::Damaged(error.to_string(), next))
+            }
         }
     }
-    Ok(best)
-}
 
-/// First event of the first block that starts at or after page `from`, above `seq`.
-fn next_start(store: &Store, from: u32, pages: u32, seq: Seq) -> Result<Option<Seq>, StoreError> {
-    for index in from..pages {
-        if let Some((first, 0)) = place(store, index)?
-            && first > seq
-        {
-            return Ok(Some(first));
+    /// The end of the last whole block, and the page after it.
+    pub(super) fn last_block(&self) -> Result<Option<(Seq, u32)>, StoreError> {
+        let mut end = self.pages;
+        while let Some(last) = end.checked_sub(1) {
+            let Some((_, number)) = self.place(last)? else {
+                end = last;
+                continue;
+            };
+            let Some(start) = last.checked_sub(u32::from(number)) else {
+                return Ok(None);
+            };
+            if let Ok((header, stored)) = self.gather(start)?
+                && start + page_count(&header) == end
+                && Block::decode(&stored).is_ok()
+            {
+                return Ok(Some((header.end(), end)));
+            }
+            end = start;
+        }
+        Ok(None)
+    }
+
+    /// The content of page `index`; `None` when there is none or it cannot be read.
+    fn page(&self, index: u32) -> Result<Option<Value>, StoreError> {
+        if index >= self.pages {
+            return Ok(None);
+        }
+        match self.store.page(index) {
+            Err(StoreError::Damaged(_) | StoreError::Panicked(_)) => Ok(None),
+            Err(StoreError::Io(_)) if self.forgiving => Ok(None),
+            other => other,
         }
     }
-    Ok(None)
+
+    /// Sequence number and page number at page `index`; `None` when it cannot be read.
+    fn place(&self, index: u32) -> Result<Option<(Seq, u16)>, StoreError> {
+        let value = self.page(index)?;
+        let parsed =
+            value.and_then(|value| parse(&value).ok().map(|(first, number, _)| (first, number)));
+        Ok(parsed)
+    }
+
+    /// The page at which the last block starts whose first event is at most `seq`.
+    fn locate(&self, seq: Seq) -> Result<Option<u32>, StoreError> {
+        let (mut low, mut high) = (0, self.pages);
+        let mut best = None;
+        while low < high {
+            let middle = low + (high - low) / 2;
+            // A page that cannot be read tells nothing: look at those after it.
+            let mut probe = middle;
+            let mut found = None;
+            while probe < high && found.is_none() {
+                found = self.place(probe)?;
+                probe += 1;
+            }
+            match found {
+                Some((first, number)) if first <= seq => {
+                    best = (probe - 1).checked_sub(u32::from(number));
+                    low = probe;
+                }
+                _ => high = middle,
+            }
+        }
+        Ok(best)
+    }
+
+    /// First event of the first block that starts at or after page `from`, above `seq`.
+    fn next_start(&self, from: u32, seq: Seq) -> Result<Option<Seq>, StoreError> {
+        for index in from..self.pages {
+            if let Some((first, 0)) = self.place(index)?
+                && first > seq
+            {
+                return Ok(Some(first));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Puts the block that starts at page `start` together.
+    fn gather(&self, start: u32) -> Result<Result<(Header, Vec<u8>), BlockError>, StoreError> {
+        let Some(value) = self.page(start)? else {
+            return Ok(Err(BlockError::Truncated));
+        };
+        let head = match parse(&value).and_then(|(_, _, content)| Header::parse(content)) {
+            Ok(head) => head,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut stored = Vec::with_capacity(HEADER_BYTES + head.stored_len);
+        for number in 0..page_count(&head) {
+            let Some(value) = self.page(start.saturating_add(number))? else {
+                return Ok(Err(BlockError::Truncated));
+            };
+            match parse(&value) {
+                Ok((first, page, content)) if first == head.first && u32::from(page) == number => {
+                    stored.extend_from_slice(content);
+                }
+                Ok(_) => return Ok(Err(BlockError::Inconsistent)),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(Ok((head, stored)))
+    }
 }
 
 fn page_count(header: &Header) -> u32 {
     (HEADER_BYTES + header.stored_len).div_ceil(CONTENT) as u32
-}
-
-/// Puts the block that starts at page `start` together.
-fn gather(
-    store: &Store,
-    start: u32,
-    pages: u32,
-) -> Result<Result<(Header, Vec<u8>), BlockError>, StoreError> {
-    let mut stored = Vec::new();
-    let mut header: Option<Header> = None;
-    let mut index = start;
-    loop {
-        let value = match store.page(index) {
-            Ok(Some(value)) if index < pages => value,
-            Ok(_) | Err(StoreError::Damaged(_) | StoreError::Panicked(_)) => {
-                return Ok(Err(BlockError::Truncated));
-            }
-            Err(other) => return Err(other),
-        };
-        let parsed = parse(&value).and_then(|(first, number, content)| {
-            let head = match header {
-                Some(header) => header,
-                None => Header::parse(content)?,
-            };
-            let fits = first == head.first && u32::from(number) == index - start;
-            if fits {
-                Ok((head, content))
-            } else {
-                Err(BlockError::Inconsistent)
-            }
-        });
-        match parsed {
-            Ok((head, content)) => {
-                if header.is_none() {
-                    stored.reserve_exact(HEADER_BYTES + head.stored_len);
-                    header = Some(head);
-                }
-                stored.extend_from_slice(content);
-                index += 1;
-                if index - start == page_count(&head) {
-                    return Ok(Ok((head, stored)));
-                }
-            }
-            Err(error) => return Ok(Err(error)),
-        }
-    }
 }

@@ -16,7 +16,7 @@ use super::generations::{Generation, Missing, OpenGeneration, State, Table};
 use super::highwater::{HighWater, Mark};
 use super::ledger::{Counts, Ending};
 use super::meta::{self, Meta, Summary};
-use super::page;
+use super::page::Reader;
 use super::quarantine;
 use super::records;
 use super::shared::{Shared, generation_dir, lock};
@@ -353,8 +353,12 @@ fn open_newest(shared: &Shared, first: Seq, has_mark: bool) -> Result<Seq, Store
         return Ok(expected);
     }
     let opened = open_store(shared, first).and_then(|opened| {
-        let last = page::last_block(&opened.store, opened.pages)?;
-        let (end, pages) = last.map_or((first, 0), |(header, after)| (header.end(), after));
+        let reader = Reader {
+            store: &opened.store,
+            pages: opened.pages,
+            forgiving: true,
+        };
+        let (end, pages) = reader.last_block()?.unwrap_or((first, 0));
         opened.store.clear_pages_from(pages)?;
         let tracker = records::load(&opened.store, first)?;
         Ok((opened.store, tracker, end, pages))

@@ -30,6 +30,11 @@ impl Reserve {
         }
     }
 
+    /// Bytes the file takes now.
+    pub(super) fn kept_bytes(&self) -> u64 {
+        fs::metadata(&self.path).map_or(0, |meta| meta.len())
+    }
+
     /// Bytes the file takes when it is there.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
@@ -37,7 +42,7 @@ impl Reserve {
 
     /// Makes the file when it is missing.
     pub(super) fn keep(&self) -> io::Result<()> {
-        if fs::metadata(&self.path).is_ok_and(|meta| meta.len() == self.bytes) {
+        if self.kept_bytes() == self.bytes {
             return Ok(());
         }
         let file = File::create(&self.path)?;

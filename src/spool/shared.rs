@@ -22,6 +22,9 @@ use crate::proof::Seq;
 /// Most bytes of committed blocks kept for a cursor that keeps up.
 const HAND_BYTES: usize = 4 * 1024 * 1024;
 
+/// The reserve is made only when this many times its size is free.
+const RESERVE_ROOM: u64 = 4;
+
 /// Locks, whether or not another thread panicked in there: all state behind these locks is
 /// valid after every single assignment.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -144,21 +147,24 @@ impl Shared {
 
     /// Bytes the spool takes, dead letters and reserve included.
     pub(super) fn used_bytes(&self) -> u64 {
-        let reserve = if self.reserve_is_kept() {
-            self.reserve.bytes()
-        } else {
-            0
-        };
-        lock(&self.table).file_bytes() + self.dead_bytes.load(Ordering::Relaxed) + reserve
-    }
-
-    fn reserve_is_kept(&self) -> bool {
-        self.full.borrow().is_none()
+        let dead = self.dead_bytes.load(Ordering::Relaxed);
+        lock(&self.table).file_bytes() + dead + self.reserve.kept_bytes()
     }
 
     /// Bytes free on the file system of the spool; all of them when it does not say.
     pub(super) fn free_bytes(&self) -> u64 {
         rustix::fs::statvfs(&self.dir).map_or(u64::MAX, |s| s.f_bavail.saturating_mul(s.f_frsize))
+    }
+
+    /// Makes the reserve file when it is missing and there is plenty of room for it.
+    pub(super) fn keep_reserve(&self) {
+        let is_writable = *self.full.borrow() != Some(FullReason::WriteFailed);
+        if is_writable
+            && self.free_bytes() / RESERVE_ROOM >= self.reserve.bytes()
+            && let Err(error) = self.reserve.keep()
+        {
+            self.failed("cannot keep the reserve file", &error);
+        }
     }
 
     /// Measures space and opens or shuts the intake.

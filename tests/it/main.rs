@@ -19,5 +19,11 @@ mod producer_kafka;
 mod producer_rig;
 /// What writers are told.
 mod socket;
+/// The spool on damaged, foreign and full directories.
+mod spool_damage;
+/// The spool against a model.
+mod spool_model;
+/// What the tests of the spool share.
+mod spool_rig;
 /// The import rules of the tree.
 mod tidy;

@@ -1,0 +1,167 @@
+//! What the tests of the spool share.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use spoolway::config::{SpoolCodec, SpoolConfig, WhenFull};
+use spoolway::event::{EventBuf, Source};
+use spoolway::proof::{self, BrokerAuthority, Seq, SeqRange, SeqRanges};
+use spoolway::spool::{DeadLetter, Ledger, Opened, Spool, Want};
+
+/// A spool in `dir` with small generations.
+pub(crate) fn config(dir: &Path) -> SpoolConfig {
+    SpoolConfig {
+        dir: dir.to_owned(),
+        max_bytes: 1 << 30,
+        min_free: 0,
+        max_event_bytes: 16 << 20,
+        when_full: WhenFull::Reject,
+        commit_interval: Duration::ZERO,
+        compression: SpoolCodec::Lz4,
+        generation_bytes: 1 << 20,
+        intake_memory: 8 << 20,
+        cache_bytes: 1 << 20,
+        dead_letter_max_bytes: 64 << 20,
+    }
+}
+
+/// An open spool and what is needed to use it.
+pub(crate) struct Rig {
+    pub(crate) opened: Opened,
+    broker: BrokerAuthority,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Rig {
+    pub(crate) fn open(config: &SpoolConfig) -> Self {
+        let (disk, broker) = proof::issue();
+        let opened = Spool::open(config, disk).expect("the spool always opens");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        Self {
+            opened,
+            broker,
+            runtime,
+        }
+    }
+
+    /// Appends and waits for the receipt.
+    pub(crate) fn append<T: AsRef<[u8]>>(&self, events: &[T]) -> SeqRange {
+        let mut buf = EventBuf::default();
+        events.iter().for_each(|event| buf.push(event.as_ref()));
+        let source = Arc::new(Source {
+            input: "test".into(),
+            peer: None,
+        });
+        self.runtime.block_on(async {
+            let append = self
+                .opened
+                .appender
+                .append(buf, source, 1234, Want::Durable);
+            append.await.unwrap().receipt().await.unwrap().range()
+        })
+    }
+
+    /// Every unresolved event from the position on, until the spool says it is caught up.
+    pub(crate) fn read_all(&mut self) -> Vec<(Seq, Vec<u8>)> {
+        let mut all = Vec::new();
+        while let Some(block) = self.opened.cursor.next().expect("the disk answers") {
+            for event in block.events() {
+                if self.opened.cursor.is_unresolved(event.seq) {
+                    all.push((event.seq, event.bytes.to_vec()));
+                }
+            }
+        }
+        all
+    }
+
+    pub(crate) fn ack(&mut self, seqs: impl IntoIterator<Item = Seq>) {
+        let mut ranges = SeqRanges::default();
+        seqs.into_iter().for_each(|seq| ranges.push(seq));
+        self.opened.cursor.acked(self.broker.acked(ranges));
+        self.opened.cursor.checkpoint();
+    }
+
+    pub(crate) fn dead_letter(&mut self, seqs: &[Seq]) {
+        let letters = seqs
+            .iter()
+            .map(|&seq| DeadLetter {
+                seq,
+                source: Source {
+                    input: "test".into(),
+                    peer: None,
+                },
+                received: 1,
+                topic: "topic".into(),
+                partition: Some(3),
+                reason: "MESSAGE_TOO_LARGE".into(),
+                at: 2,
+                bytes: seq.to_string().into_bytes(),
+            })
+            .collect();
+        let proof = self
+            .opened
+            .dead_letters
+            .put(letters)
+            .expect("there is room");
+        self.opened.cursor.dead_lettered(proof);
+        self.opened.cursor.checkpoint();
+    }
+
+    pub(crate) fn ledger(&self) -> Ledger {
+        let ledger = self.opened.status.snapshot().ledger;
+        let ended = ledger.delivered + ledger.dead_lettered + ledger.dropped + ledger.lost;
+        assert_eq!(
+            ledger.accepted,
+            ended + ledger.in_spool,
+            "the ledger balances: {ledger:?}"
+        );
+        ledger
+    }
+
+    /// Waits for `condition`, for at most 20 s.
+    pub(crate) fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !condition(self) {
+            let status = self.opened.status.snapshot();
+            assert!(
+                Instant::now() < deadline,
+                "waited in vain: {what}: {status:?}"
+            );
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
+    pub(crate) fn close(self) {
+        let Opened { cursor, handle, .. } = self.opened;
+        assert!(
+            handle.close(Instant::now() + Duration::from_secs(30)),
+            "it stops in time"
+        );
+        drop(cursor);
+    }
+}
+
+/// Copies a directory: an image of what a killed process leaves behind.
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else if entry.file_name() != "reserve" {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// Bytes that do not compress.
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    std::iter::repeat_with(|| rng.u8(..)).take(len).collect()
+}

@@ -1,0 +1,270 @@
+//! Power cuts: nothing with a receipt is lost when the file system dies under the spool.
+//!
+//! Each cut: an ext4 image on a loop device, a child process (this binary again) that appends
+//! and prints what it has receipts for, `FS_IOC_SHUTDOWN` without a log flush, a copy of the
+//! image as the disk has it, and a check of the copy. Dirty pages and the journal's memory
+//! are gone then, as after a cut; a lying drive cache is not modelled. Needs root and loop
+//! devices, and says so when it cannot run. `SPOOLWAY_POWER_CUTS` sets the number of cuts.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test, helpers included, fails by panicking"
+)]
+#![allow(unsafe_code, reason = "the shutdown ioctl has no safe wrapper")]
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use spoolway::config::{SpoolCodec, SpoolConfig, WhenFull};
+use spoolway::event::{EventBuf, Source};
+use spoolway::proof::{self, Seq};
+use spoolway::spool::{Spool, Want};
+
+const CUTS: u32 = 25;
+const CHILD: &str = "SPOOLWAY_POWER_CHILD";
+/// `FS_IOC_SHUTDOWN` and its flag "do not flush the log" (linux/fs.h, fs/ext4/ext4.h).
+const SHUTDOWN: libc::c_ulong = 0x8004_587D;
+const NO_LOG_FLUSH: u32 = 2;
+
+fn main() {
+    if let Some(dir) = std::env::var_os(CHILD) {
+        return write_until_killed(Path::new(&dir));
+    }
+    if std::env::args().any(|arg| arg == "--list") {
+        return println!("power_cuts: test");
+    }
+    let cuts = std::env::var("SPOOLWAY_POWER_CUTS").map_or(CUTS, |text| text.parse().unwrap());
+    let work = tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap();
+    if let Err(reason) = Disk::new(work.path(), "probe").map(drop) {
+        return eprintln!("SKIPPED power cuts, nothing was proved: {reason}");
+    }
+    let mut rng = fastrand::Rng::with_seed(20_261_121);
+    let began = Instant::now();
+    let mut total = 0;
+    for cut in 0..cuts {
+        let wait = Duration::from_millis(rng.u64(20..250));
+        let receipts = one_cut(work.path(), cut, wait);
+        total += receipts;
+    }
+    assert!(
+        total > 0,
+        "no event ever got a receipt: the test proves nothing"
+    );
+    println!(
+        "{cuts} power cuts, {total} events with receipts, 0 lost, {:?}",
+        began.elapsed()
+    );
+}
+
+/// Runs one cut; returns the number of events that had receipts.
+fn one_cut(work: &Path, cut: u32, wait: Duration) -> u64 {
+    let disk = Disk::new(work, &cut.to_string()).unwrap();
+    let mut child = Running::start(&disk.mount.join("spool"));
+    let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
+    let first = lines.next().expect("the child writes").unwrap();
+    std::thread::park_timeout(wait);
+    // The receipts counted are those given before the cut.
+    let reader = std::thread::spawn(move || lines.map_while(Result::ok).last());
+    disk.cut();
+    drop(child);
+    let acked: Seq = reader.join().unwrap().unwrap_or(first).parse().unwrap();
+    let copy = disk.copy(work, &format!("copy-{cut}"));
+    verify(&copy.mount.join("spool"), acked, cut);
+    acked
+}
+
+/// The child: appends, reads and resolves like a daemon, and prints the last receipt.
+fn write_until_killed(dir: &Path) {
+    let (disk, broker) = proof::issue();
+    let mut opened = Spool::open(&config(dir), disk).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let source = Arc::new(Source {
+        input: "power".into(),
+        peer: None,
+    });
+    let mut next: Seq = 1;
+    let mut rng = fastrand::Rng::new();
+    let mut out = std::io::stdout();
+    loop {
+        let mut events = EventBuf::default();
+        for _ in 0..rng.u64(1..400) {
+            events.push(&event(next));
+            next += 1;
+        }
+        let append = opened
+            .appender
+            .append(events, Arc::clone(&source), 1, Want::Durable);
+        let receipt = runtime.block_on(async { append.await?.receipt().await });
+        // After the cut every write fails; the spool then waits, and we are killed.
+        let Ok(receipt) = receipt else { return };
+        writeln!(out, "{}", receipt.range().end() - 1).unwrap();
+        if let Ok(Some(block)) = opened.cursor.next()
+            && block.first() % 3 != 0
+        {
+            opened.cursor.acked(broker.acked(block.range().into()));
+            opened.cursor.checkpoint();
+        }
+    }
+}
+
+/// Checks that every event with a receipt is in the spool unchanged, or was resolved.
+fn verify(dir: &Path, acked: Seq, cut: u32) {
+    let mut opened = Spool::open(&config(dir), proof::issue().0).unwrap();
+    let mut seen = 0;
+    while let Some(block) = opened.cursor.next().unwrap() {
+        for stored in block.events() {
+            assert!(
+                stored.bytes == event(stored.seq),
+                "cut {cut}: event {} changed",
+                stored.seq
+            );
+            seen += u64::from(opened.cursor.is_unresolved(stored.seq));
+        }
+    }
+    let status = opened.status.snapshot();
+    let ledger = status.ledger;
+    assert!(
+        ledger.accepted >= acked,
+        "cut {cut}: {acked} had receipts, there are {ledger:?}"
+    );
+    assert_eq!(ledger.lost, 0, "cut {cut}: {:?}", status.missing);
+    assert_eq!(
+        ledger.in_spool, seen,
+        "cut {cut}: what is in the spool can be read"
+    );
+    assert_eq!(
+        ledger.accepted,
+        ledger.delivered + ledger.in_spool,
+        "cut {cut}"
+    );
+    assert!(
+        opened
+            .handle
+            .close(Instant::now() + Duration::from_secs(20))
+    );
+}
+
+/// The event of a sequence number: long enough to fill generations, told by its number.
+fn event(seq: Seq) -> Vec<u8> {
+    let mut rng = fastrand::Rng::with_seed(seq);
+    let len = rng.usize(10..900);
+    std::iter::repeat_with(|| rng.u8(..)).take(len).collect()
+}
+
+fn config(dir: &Path) -> SpoolConfig {
+    SpoolConfig {
+        dir: dir.to_owned(),
+        max_bytes: 256 << 20,
+        min_free: 0,
+        max_event_bytes: 1 << 20,
+        when_full: WhenFull::Block,
+        commit_interval: Duration::ZERO,
+        compression: SpoolCodec::Lz4,
+        generation_bytes: 2 << 20,
+        intake_memory: 1 << 20,
+        cache_bytes: 1 << 20,
+        dead_letter_max_bytes: 1 << 20,
+    }
+}
+
+/// The child process, killed and reaped when it goes.
+struct Running(Child);
+
+impl Running {
+    fn start(dir: &Path) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .env(CHILD, dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A mounted ext4 image.
+struct Disk {
+    image: PathBuf,
+    mount: PathBuf,
+}
+
+impl Disk {
+    fn new(work: &Path, name: &str) -> Result<Self, String> {
+        let image = work.join(format!("{name}.img"));
+        let file = File::create(&image).map_err(|error| error.to_string())?;
+        file.set_len(192 << 20).map_err(|error| error.to_string())?;
+        run("mkfs.ext4", &[Path::new("-q"), Path::new("-F"), &image])?;
+        Self::mount(image)
+    }
+
+    fn mount(image: PathBuf) -> Result<Self, String> {
+        let mount = image.with_extension("mnt");
+        fs::create_dir_all(&mount).map_err(|error| error.to_string())?;
+        run(
+            "mount",
+            &[Path::new("-o"), Path::new("loop"), &image, &mount],
+        )?;
+        Ok(Self { image, mount })
+    }
+
+    /// Ends the file system without writing anything more.
+    fn cut(&self) {
+        let root = File::open(&self.mount).unwrap();
+        let flags = NO_LOG_FLUSH;
+        // SAFETY: the request reads one u32 behind the pointer, which outlives the call.
+        let result = unsafe { libc::ioctl(root.as_raw_fd(), SHUTDOWN as _, &raw const flags) };
+        assert_eq!(
+            result,
+            0,
+            "FS_IOC_SHUTDOWN: {}",
+            std::io::Error::last_os_error()
+        );
+    }
+
+    /// What the disk has, as another disk.
+    fn copy(self, work: &Path, name: &str) -> Self {
+        let image = work.join(format!("{name}.img"));
+        fs::copy(&self.image, &image).unwrap();
+        drop(self);
+        Self::mount(image).unwrap()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = run("umount", &[&self.mount]);
+        let _ = fs::remove_file(&self.image);
+    }
+}
+
+fn run(program: &str, args: &[&Path]) -> Result<(), String> {
+    let output = Command::new(program)
+        .args(args)
+        .output()
+        .map_err(|e| format!("{program}: {e}"))?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!("{program}: {text}"))
+    }
+}

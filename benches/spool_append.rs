@@ -3,6 +3,13 @@
 //! `cargo bench --bench spool_append`; SPOOLWAY_BENCH_DIR names the disk (default
 //! `target/bench`), SPOOLWAY_BENCH_EVENTS the number of events.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a benchmark fails by panicking"
+)]
+
 use std::error::Error;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -155,7 +162,10 @@ fn spool(dir: &Path, events: u64, drained: bool) -> Result<f64, Box<dyn Error>> 
     let reader = drained.then(|| {
         std::thread::spawn(move || {
             let (wake, woken) = std::sync::mpsc::sync_channel(1);
-            cursor.on_new_block(move || drop(wake.try_send(())));
+            cursor.on_new_block(move || {
+                // Full means that the reader is told already.
+                let _ = wake.try_send(());
+            });
             let mut seen = 0;
             while seen < total {
                 match cursor.next().unwrap() {

@@ -77,6 +77,8 @@ pub(super) struct Actor {
     identity_error: Option<(String, bool)>,
     metadata: Schedule,
     status_due: Instant,
+    /// Something has happened since the status was made.
+    status_stale: bool,
     closing: Option<(Instant, oneshot::Sender<()>)>,
 }
 
@@ -132,6 +134,7 @@ impl Actor {
             identity_error: None,
             metadata,
             status_due: Instant::now(),
+            status_stale: true,
             closing: None,
         }
     }
@@ -142,16 +145,17 @@ impl Actor {
         let mut burst = Vec::with_capacity(BURST);
         loop {
             let wake = self.next_wakeup();
-            let pause = wake.saturating_duration_since(Instant::now());
+            let pause = wake.map(|at| at.saturating_duration_since(Instant::now()));
             tokio::select! {
                 count = mailbox.recv_many(&mut burst, BURST) => {
                     if count == 0 {
                         return; // every handle is gone: nobody is left to report to
                     }
                 }
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
             }
             let now = now();
+            self.status_stale |= !burst.is_empty();
             for event in burst.drain(..) {
                 self.handle(event, now);
             }
@@ -162,24 +166,19 @@ impl Actor {
             if self.closed(now) {
                 return;
             }
-            if self.status_due <= now.mono {
+            if self.status_stale && self.status_due <= now.mono {
                 self.publish_status(now.mono);
             }
         }
     }
 
-    fn next_wakeup(&self) -> Instant {
+    fn next_wakeup(&self) -> Option<Instant> {
         let denied = self.topics.values().filter_map(Topic::denied_until).min();
         let closing = self.closing.as_ref().map(|(deadline, _)| *deadline);
-        let due = self.metadata.due.filter(|_| !self.metadata.open);
-        let wakes = [
-            self.core.next_wakeup(),
-            denied,
-            closing,
-            due,
-            Some(self.status_due),
-        ];
-        wakes.into_iter().flatten().min().unwrap_or(self.status_due)
+        let metadata = self.metadata.due.filter(|_| !self.metadata.open);
+        let status = Some(self.status_due).filter(|_| self.status_stale);
+        let wakes = [self.core.next_wakeup(), denied, closing, metadata, status];
+        wakes.into_iter().flatten().min()
     }
 
     fn handle(&mut self, event: Event, now: Now) {

@@ -28,10 +28,12 @@ impl Actor {
             (self.reports)(Report::ClusterChanged);
         }
         self.status_due = now;
+        self.status_stale = true;
     }
 
     pub(super) fn publish_status(&mut self, now: Instant) {
         self.status_due = now + STATUS_EVERY;
+        self.status_stale = false;
         let brokers = self.leaders.iter().map(|(id, leader)| {
             let (requests, throttled_until) = self.core.lane_status(*id);
             let connection = leader.connection.clone();

@@ -487,3 +487,16 @@ fn advance(base: i32, records: u32) -> i32 {
     let next = i64::from(base) + i64::from(records);
     (next % (i64::from(i32::MAX) + 1)) as i32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequences_wrap_to_zero_behind_the_largest() {
+        assert_eq!(advance(0, 10), 10);
+        assert_eq!(advance(i32::MAX, 1), 0);
+        assert_eq!(advance(i32::MAX - 1, 1), i32::MAX);
+        assert_eq!(advance(i32::MAX - 4, 10), 5);
+    }
+}

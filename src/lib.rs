@@ -7,6 +7,7 @@
 //! - [`config`]: the configuration, parsed once into checked types.
 //! - [`input`]: Unix sockets; frames lines, answers writers.
 //! - [`spool`]: the durable queue on disk; the only home of `sled`.
+//! - [`route`]: which topic, key and payload an event gets; pure.
 //! - [`drain`]: reads the spool, routes, builds batches, settles outcomes.
 //! - [`kafka`]: the producer; the only home of `rskafka`.
 //! - [`daemon`]: wires the four owners together, starts and stops them.
@@ -24,4 +25,5 @@ pub mod input;
 pub mod kafka;
 pub mod logging;
 pub mod proof;
+pub mod route;
 pub mod spool;

@@ -27,7 +27,6 @@ use crate::spool::{Cursor, DeadLetters};
 mod json_key;
 mod lane;
 mod lanes;
-mod partition;
 mod place;
 mod route;
 mod run;

@@ -8,9 +8,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::json_key::JsonPath;
-use super::partition::keyed_partition;
 use crate::config::RouteConfig;
 use crate::proof::Seq;
+use crate::route::partition::keyed_partition;
 use crate::spool::StoredEvent;
 
 /// Name of the header that carries an event's stable id.

@@ -311,7 +311,8 @@ fn the_airbyte_envelope_holds_the_record_or_else_the_event() {
     let id = "00000000-0000-80ab-8000-000000000007";
     let plain = one(spec.clone(), r#"{"a": 1.0}"#);
     let wanted = format!(
-        r#"t/Any(Sticky) - {{"_airbyte_ab_id":"{id}","_airbyte_emitted_at":1700000000123,"_airbyte_data":{{"a": 1.0}}}}"#
+        "t/Any(Sticky) - {{\"_airbyte_ab_id\":\"{id}\",\"_airbyte_emitted_at\":1700000000123,\
+         \"_airbyte_data\":{{\"a\": 1.0}}}}"
     );
     assert_eq!(plain, wanted);
     let message = r#"{"type":"RECORD","record":{"stream":"s","emitted_at":5,"data":{"x":1}}}"#;

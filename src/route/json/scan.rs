@@ -416,7 +416,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_agrees_with_serde_json_on_what_is_json(event in r#"[\[\]{}",:0-9aetrufls\\n. -]{0,24}"#) {
+        fn it_agrees_with_serde_json(event in r#"[\[\]{}",:0-9aetrufls\\n. -]{0,24}"#) {
             let ours = find(&["a"], &event).is_ok();
             let theirs = serde_json::from_str::<serde::de::IgnoredAny>(&event).is_ok();
             prop_assert_eq!(ours, theirs);
@@ -428,7 +428,10 @@ mod tests {
         }
 
         #[test]
-        fn a_field_is_found_wherever_it_stands(before in "[a-z \"\\\\\n\u{e9}]{0,30}", value in any::<f64>()) {
+        fn a_field_is_found_wherever_it_stands(
+            before in "[a-z \"\\\\\n\u{e9}]{0,30}",
+            value in any::<f64>(),
+        ) {
             let event = serde_json::json!({ "a": before, "n": { "x": value }, "z": [before] });
             let found = find(&["n.x", "a"], &event.to_string()).unwrap();
             prop_assert_eq!(&found[0], &event["n"]["x"].to_string());

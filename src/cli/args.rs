@@ -34,6 +34,12 @@ pub(super) enum Command {
     Push(PushArgs),
     /// Show what a running daemon holds and does.
     Status(StatusArgs),
+    /// Try the routes of a configuration on sample events.
+    Route {
+        /// What to do.
+        #[command(subcommand)]
+        command: RouteCommand,
+    },
     /// Look at the events that Kafka refused for good, send them again, or drop them.
     DeadLetter(DeadLetterArgs),
 }
@@ -98,6 +104,9 @@ pub(super) struct CheckArgs {
     /// Print one JSON object on standard output
     #[arg(long)]
     pub(super) json: bool,
+    /// Print the routes with every setting written out, presets included
+    #[arg(long, conflicts_with = "json")]
+    pub(super) show: bool,
 }
 
 impl CheckArgs {
@@ -140,6 +149,33 @@ pub(super) enum ConfigCommand {
         #[arg(long)]
         origin: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RouteCommand {
+    /// Show for each line of FILE which route takes it and the record that would be sent.
+    Test {
+        /// Sample events, one a line; - for standard input
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Configuration file [default: /etc/spoolway/spoolway.toml]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Name of the input that the events are said to come from; the first without it
+        #[arg(long, value_name = "NAME")]
+        input: Option<String>,
+    },
+}
+
+impl RouteCommand {
+    /// The configuration whose routes are tried.
+    pub(super) fn source(&self) -> ConfigSource {
+        let Self::Test { config, .. } = self;
+        ConfigSource::File {
+            path: config_or_default(config.clone()),
+            context: Context::default(),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

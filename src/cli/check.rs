@@ -32,6 +32,13 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), CliError> {
     if report.has_errors() {
         return Err(CliError::Config(report.clone()));
     }
+    let failed = match &result {
+        Ok(loaded) => super::route::failed_tests(&loaded.config),
+        Err(_) => Vec::new(),
+    };
+    if !failed.is_empty() {
+        return Err(CliError::RouteTests(failed));
+    }
     if !args.json {
         for warning in report.lines() {
             eprintln!("{warning}");
@@ -40,9 +47,21 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), CliError> {
         // A drop-in alone is right and yet no whole configuration.
         if let Ok(loaded) = &result {
             print_line(&memory(&loaded.config))?;
+            if args.show {
+                show(&loaded.config)?;
+            }
         }
     }
     Ok(())
+}
+
+/// The routes in full.
+fn show(config: &Config) -> Result<(), CliError> {
+    print_line(&format!("\n{}", config.routing.show()))?;
+    config
+        .routes
+        .iter()
+        .try_for_each(|route| print_line(&route.show()))
 }
 
 /// The limits that memory adds up from; nothing grows with the backlog.

@@ -14,6 +14,9 @@ pub enum CliError {
     /// The configuration is refused; the report names every mistake.
     #[error("{0}")]
     Config(Report),
+    /// Tests of the configuration's routes fail.
+    #[error("{}", .0.join("\n"))]
+    RouteTests(Vec<String>),
     /// Nobody answers on the control socket.
     #[error("the daemon does not answer on {path}; is it running, and may you write there?")]
     NotRunning {
@@ -61,7 +64,7 @@ impl CliError {
     /// The exit code, see [`exit`].
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) => exit::CONFIG,
+            Self::Config(_) | Self::RouteTests(_) => exit::CONFIG,
             Self::NotRunning { .. } | Self::Refused(_) => exit::UNAVAILABLE,
             Self::Answer(_) | Self::Io { .. } | Self::Log(_) | Self::Run(_) => exit::SOFTWARE,
             Self::NotDurable { .. } => exit::TEMPFAIL,

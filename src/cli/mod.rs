@@ -22,6 +22,7 @@ mod error;
 pub mod exit;
 mod push;
 mod reload;
+mod route;
 mod run;
 mod status;
 
@@ -48,6 +49,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Config(args) => config::config(args),
         Command::Push(args) => push::push(&args),
         Command::Status(args) => status::status(&args),
+        Command::Route { command } => route::route(&command),
         Command::DeadLetter(args) => dead_letter::dead_letter(&args),
     };
     match result {

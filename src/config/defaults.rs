@@ -89,18 +89,6 @@ impl KafkaConfig {
     }
 }
 
-impl RouteConfig {
-    /// Everything to `topic`, without a key.
-    pub fn new(topic: &str) -> Self {
-        Self {
-            name: topic.into(),
-            topic: topic.into(),
-            key_field: None,
-            id_header: true,
-        }
-    }
-}
-
 impl ControlConfig {
     /// The control socket inside the spool directory.
     pub fn in_spool(dir: &Path) -> Self {

@@ -15,6 +15,7 @@ mod parts;
 mod quantity;
 mod reload;
 mod report;
+mod routes;
 mod schema;
 pub mod secret;
 mod section;
@@ -23,9 +24,10 @@ mod units;
 
 pub use keys::refresh_reference;
 pub use load::{ConfigSource, DROP_INS, FirstLook, from_file, from_flags, from_text, from_texts};
-pub use parse::{Context, Loaded, SOCKET_PATH_MAX, topic_fault};
+pub use parse::{Context, Loaded, SOCKET_PATH_MAX};
 pub use reload::{Change, changes};
 pub use report::{Diagnostic, Report, Severity};
+pub use routes::{RouteConfig, RouteTest, RoutingConfig};
 pub use schema::schema;
 pub use secret::{Secret, SecretError, SecretSource};
 pub use show::show;
@@ -42,6 +44,8 @@ pub struct Config {
     pub kafka: KafkaConfig,
     /// `[[route]]`, at least one.
     pub routes: Vec<RouteConfig>,
+    /// `[routing]`
+    pub routing: RoutingConfig,
     /// `[control]`
     pub control: ControlConfig,
     /// `[log]`
@@ -255,19 +259,6 @@ pub enum Compression {
     Snappy,
     /// Zstandard, level 1 to 22.
     Zstd(i32),
-}
-
-/// One `[[route]]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RouteConfig {
-    /// Name in status and logs. Default: the topic.
-    pub name: Arc<str>,
-    /// Topic name, checked against Kafka's naming rules.
-    pub topic: Arc<str>,
-    /// JSON field whose value is the record key, as dotted path; `None` = no key.
-    pub key_field: Option<String>,
-    /// Whether each record carries its stable id as a header. Default true.
-    pub id_header: bool,
 }
 
 /// `[control]`: the socket that `status` and `dead-letter` talk to.

@@ -28,6 +28,7 @@ impl Config {
     pub fn with_live_parts(&self, new: Config) -> Config {
         let mut merged = self.clone();
         merged.routes = new.routes;
+        merged.routing = new.routing;
         merged.log.filter = new.log.filter;
         merged.kafka.batch_size = new.kafka.batch_size;
         merged.kafka.batch_events = new.kafka.batch_events;
@@ -41,6 +42,7 @@ impl Config {
 pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     let live = [
         ("[[route]]", old.routes != new.routes),
+        ("[routing]", old.routing != new.routing),
         ("[log] filter", old.log.filter != new.log.filter),
         (
             "[kafka] batch.size",

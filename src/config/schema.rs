@@ -94,6 +94,7 @@ fn insert(map: &mut Map<String, Value>, parts: &[&str], leaf: Value) {
 
 fn value(key: &Key) -> Value {
     let mut schema = match key.kind {
+        Kind::Any => json!({}),
         Kind::Choice(words) => json!({"type": "string", "enum": words}),
         Kind::Duration => json!({"type": "string", "pattern": DURATION}),
         Kind::Flag => json!({"type": "boolean"}),

@@ -20,6 +20,7 @@ use crate::input::stop::{Stop, Stopper, stopper};
 use crate::input::unix::{self, BindError, BoundSocket, Shared};
 use crate::kafka::{Producer, StartError};
 use crate::proof;
+use crate::route::Host;
 use crate::spool::{Appender, OpenError, Opened, Spool, SpoolHandle};
 
 mod control;
@@ -91,6 +92,19 @@ pub fn run(config: Config, reload: Reloader) -> Result<(), RunError> {
     result
 }
 
+/// What routes may say of this machine.
+fn host(spool_id: u64) -> Host {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    Host {
+        name: name.trim_end().into(),
+        spool_id,
+    }
+}
+
+fn settings(config: &Config, host: Host) -> Settings {
+    Settings::new(&config.kafka, &config.routes, &config.routing, host)
+}
+
 struct Daemon {
     config: Arc<Config>,
     spool: SpoolHandle,
@@ -136,7 +150,7 @@ impl Daemon {
         let producer = Producer::start(&config.kafka, broker, move |report| {
             let _ = reports.send(Message::Report(report));
         })?;
-        let settings = Settings::new(&config.kafka, &config.routes);
+        let settings = settings(&config, host(handle.spool_id()));
         let drain = Drain::spawn(
             mailbox,
             cursor,
@@ -223,7 +237,7 @@ impl Daemon {
         systemd::reloading();
         match reload(&self.config) {
             Ok(config) => {
-                let settings = Settings::new(&config.kafka, &config.routes);
+                let settings = settings(&config, host(self.spool.spool_id()));
                 if let Ok(drain) = self.watched.drain.lock()
                     && let Some(drain) = drain.as_ref()
                 {

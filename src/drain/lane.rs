@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use super::lanes::Pass;
-use crate::config::Compression;
+use crate::config::{Compression, RouteConfig};
 use crate::kafka::{Batch, BatchBuilder, EncodeError, RecordRef, TopicPartition};
 use crate::proof::{Seq, SeqRanges};
 
@@ -28,6 +28,24 @@ pub struct BatchLimits {
     pub compression: Compression,
     /// Batches that the producer may hold for one partition.
     pub in_flight: u32,
+}
+
+/// Bytes at which a route's batches close when neither it nor `batch.size` asks for less.
+const ROUTE_BATCH_BYTES: usize = 1_000_000;
+
+impl BatchLimits {
+    /// These limits with what a route sets instead; a batch still fits `request` bytes.
+    pub(super) fn of_route(self, route: &RouteConfig, request: usize) -> Self {
+        let bytes = route.batch_bytes.map(|bytes| bytes as usize);
+        Self {
+            bytes: bytes
+                .unwrap_or(self.bytes.min(ROUTE_BATCH_BYTES))
+                .min(request),
+            events: route.batch_events.unwrap_or(self.events),
+            compression: route.compression.unwrap_or(self.compression),
+            ..self
+        }
+    }
 }
 
 /// One partition.
@@ -52,6 +70,7 @@ struct Open {
     builder: BatchBuilder,
     ranges: SeqRanges,
     since: Instant,
+    compression: Compression,
 }
 
 impl Lane {
@@ -160,32 +179,30 @@ impl Lane {
         if self.open.as_ref().is_some_and(|open| {
             open.builder.bytes() + size_bound(record) > limits.bytes
                 || open.builder.len() >= limits.events
+                || open.compression != limits.compression
         }) {
-            sealed += self.seal(limits, pool)?;
+            sealed += self.seal(pool)?;
         }
         let open = self.open.get_or_insert_with(|| Open {
             builder: pool.take(),
             ranges: SeqRanges::default(),
             since: now,
+            compression: limits.compression,
         });
         open.builder.push(record);
         open.ranges.push(seq);
         if open.builder.len() >= limits.events {
-            sealed += self.seal(limits, pool)?;
+            sealed += self.seal(pool)?;
         }
         Ok(sealed)
     }
 
     /// Closes the batch being built. Returns its encoded bytes.
-    pub(super) fn seal(
-        &mut self,
-        limits: &BatchLimits,
-        pool: &mut BuilderPool,
-    ) -> Result<usize, EncodeError> {
+    pub(super) fn seal(&mut self, pool: &mut BuilderPool) -> Result<usize, EncodeError> {
         let Some(mut open) = self.open.take() else {
             return Ok(0);
         };
-        let encoded = open.builder.seal(limits.compression)?;
+        let encoded = open.builder.seal(open.compression)?;
         pool.give(open.builder);
         let bytes = encoded.bytes();
         self.ready.push_back(Batch {

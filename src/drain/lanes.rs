@@ -7,13 +7,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::lane::{BatchLimits, Lane};
-use super::route::Routed;
 use crate::kafka::{ClusterView, PartitionView, TopicPartition, TopicView};
 use crate::proof::Seq;
+use crate::route::spec::Spread;
+use crate::route::{Placement, Routed};
 
 /// Isolations remembered for one topic; beyond, the oldest is forgotten, which costs a
 /// second refusal and nothing else.
 const ISOLATIONS: usize = 32;
+
+/// Topics made from events at most, so that a writer cannot fill the memory with them.
+const MADE_TOPICS: usize = 1_000;
 
 /// A topic whose dead letters could not be stored is left alone for this long.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -32,6 +36,8 @@ pub(super) struct Topic {
     pub(super) name: Arc<str>,
     lanes: HashMap<i32, Lane>,
     sticky: Option<i32>,
+    /// Where the last event went that was spread in turn.
+    turn: i32,
     lag: Option<Seq>,
     left: bool,
     /// How many partitions it had when last seen.
@@ -49,6 +55,8 @@ pub(super) enum Target {
     Lane(i32),
     /// To the dead letters: the topic cannot be had.
     DeadLetter,
+    /// To the dead letters: the topic has no partition of this number.
+    NoPartition(i32),
     /// Nowhere for now: it stays in the spool and is read again.
     Nowhere,
 }
@@ -68,6 +76,7 @@ impl Topic {
             name,
             lanes: HashMap::new(),
             sticky: None,
+            turn: -1,
             lag: None,
             left: false,
             partitions: None,
@@ -188,8 +197,10 @@ impl Topic {
         });
     }
 
-    /// Leaves the topic alone for a while.
-    pub(super) fn pause(&mut self, now: Instant) {
+    /// Leaves the topic alone for a while, with events of `block` that are unplaced again.
+    pub(super) fn pause(&mut self, block: Seq, now: Instant) {
+        self.lag_from(block);
+        self.left = true;
         self.paused_until = Some(now + PAUSE);
     }
 
@@ -218,9 +229,37 @@ impl Topic {
             return Target::Nowhere;
         };
         let count = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
-        match routed.partition(count) {
-            Some(partition) => self.keyed(partition, partitions, pass, block),
-            None => self.sticky(partitions, pass, block),
+        match (routed.partition(count), routed.placement) {
+            (Some(partition), _) if partition >= count => Target::NoPartition(partition),
+            (Some(partition), _) => self.keyed(partition, partitions, pass, block),
+            (None, Placement::Any(Spread::RoundRobin)) => self.in_turn(partitions, pass, block),
+            (None, _) => self.sticky(partitions, pass, block),
+        }
+    }
+
+    /// One event after the other, over the partitions that can take one.
+    fn in_turn(&mut self, views: &[PartitionView], pass: Pass, block: Seq) -> Target {
+        let lags = pass == Pass::Main && self.lag.is_some();
+        let free = |view: &&PartitionView| {
+            view.available
+                && self.lanes.get(&view.id).is_none_or(|lane| match pass {
+                    Pass::Main => lane.lag().is_none(),
+                    Pass::Lagging => !lane.is_full(),
+                })
+        };
+        let after = views.iter().filter(|view| view.id > self.turn).find(free);
+        let chosen = after
+            .or_else(|| views.iter().find(free))
+            .map(|view| view.id);
+        match chosen.filter(|_| !lags) {
+            Some(partition) => {
+                self.turn = partition;
+                Target::Lane(partition)
+            }
+            None => {
+                self.leave(pass, block);
+                Target::Nowhere
+            }
         }
     }
 
@@ -277,6 +316,9 @@ impl Topic {
     pub(super) fn lagging_from(&self, view: Option<&TopicView>, now: Instant) -> Option<Seq> {
         if self.paused(now) {
             return None;
+        }
+        if self.name.is_empty() {
+            return self.lag;
         }
         let Some(TopicView::Known { partitions }) = view else {
             let lanes = self.lanes.values().filter_map(Lane::lag);
@@ -350,6 +392,10 @@ fn is_available(views: &[PartitionView], partition: i32) -> bool {
 #[derive(Default)]
 pub(super) struct Lanes {
     topics: Vec<Topic>,
+    /// Index in `topics` by name.
+    by_name: HashMap<Arc<str>, usize>,
+    /// How many topics were made from events.
+    made: usize,
     /// Index in `topics` by index in the router's list.
     by_route: Vec<usize>,
 }
@@ -361,11 +407,37 @@ impl Lanes {
     }
 
     fn index(&mut self, name: &Arc<str>) -> usize {
-        let found = self.topics.iter().position(|topic| topic.name == *name);
+        let found = self.by_name.get(name).copied();
         found.unwrap_or_else(|| {
             self.topics.push(Topic::new(name.clone()));
+            self.by_name.insert(name.clone(), self.topics.len() - 1);
             self.topics.len() - 1
         })
+    }
+
+    /// The topic that was made from an event; `None` when there are too many already. Tells
+    /// `new` of one that is seen for the first time.
+    pub(super) fn made(&mut self, name: &str, new: impl FnOnce(&Arc<str>)) -> Option<&mut Topic> {
+        if !self.by_name.contains_key(name) {
+            if self.made >= MADE_TOPICS {
+                return None;
+            }
+            self.made += 1;
+            let name = Arc::from(name);
+            new(&name);
+            self.index(&name);
+        }
+        let index = *self.by_name.get(name)?;
+        self.topics.get_mut(index)
+    }
+
+    /// Unplaced events in `block` or later may belong to any of the router's topics.
+    pub(super) fn routed_lag_from(&mut self, block: Seq) {
+        for &index in &self.by_route {
+            if let Some(topic) = self.topics.get_mut(index) {
+                topic.lag_from(block);
+            }
+        }
     }
 
     /// The topic by its index in the router's list.

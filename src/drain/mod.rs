@@ -20,22 +20,23 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::config::{KafkaConfig, RouteConfig};
+use crate::config::{KafkaConfig, RouteConfig, RoutingConfig};
 use crate::kafka::{Producer, Report};
+use crate::route::spec::RouteSpec;
+use crate::route::{Host, Router};
 use crate::spool::{Cursor, DeadLetters};
 
-mod json_key;
 mod lane;
 mod lanes;
 mod place;
-mod route;
 mod run;
 mod settle;
+mod stable_id;
 mod status;
 mod unplaced;
 
 pub use lane::BatchLimits;
-pub use route::{ID_HEADER, Router};
+pub use stable_id::ID_HEADER;
 pub use status::{DrainStatus, LaneStatus};
 
 /// A partition that was full for this long, while another could go on, is passed over.
@@ -58,8 +59,10 @@ pub enum Message {
 pub struct Settings {
     /// The routes.
     pub router: Router,
-    /// When batches close.
+    /// When batches close, where the route does not say.
     pub limits: BatchLimits,
+    /// The same for each route, by [`crate::route::Routed::route`].
+    pub route_limits: Vec<BatchLimits>,
     /// Bytes of batches built and not yet acknowledged.
     pub buffer_memory: usize,
     /// How long an unknown or forbidden topic is retried.
@@ -68,16 +71,27 @@ pub struct Settings {
 
 impl Settings {
     /// Picks them from checked configuration.
-    pub fn new(kafka: &KafkaConfig, routes: &[RouteConfig]) -> Self {
+    pub fn new(
+        kafka: &KafkaConfig,
+        routes: &[RouteConfig],
+        routing: &RoutingConfig,
+        host: Host,
+    ) -> Self {
+        let limits = BatchLimits {
+            bytes: kafka.batch_size as usize,
+            events: kafka.batch_events,
+            linger: kafka.linger,
+            compression: kafka.compression,
+            in_flight: u32::from(kafka.max_in_flight),
+        };
+        let specs: Vec<RouteSpec> = routes.iter().map(|route| route.spec.clone()).collect();
+        let enabled = routes.iter().filter(|route| route.spec.enabled);
         Self {
-            router: Router::new(routes),
-            limits: BatchLimits {
-                bytes: kafka.batch_size as usize,
-                events: kafka.batch_events,
-                linger: kafka.linger,
-                compression: kafka.compression,
-                in_flight: u32::from(kafka.max_in_flight),
-            },
+            router: Router::new(&specs, routing.matching, &routing.no_match, host),
+            limits,
+            route_limits: enabled
+                .map(|route| limits.of_route(route, kafka.max_request_size as usize))
+                .collect(),
             buffer_memory: kafka.buffer_memory as usize,
             topic_patience: kafka.topic_patience,
         }

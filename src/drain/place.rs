@@ -10,10 +10,12 @@ use tracing::{error, warn};
 
 use super::STALL_AFTER;
 use super::lanes::{Pass, Target, view_of};
-use super::route::{ID_HEADER, Routed};
 use super::run::State;
+use super::settle::dead_letter;
+use super::stable_id::ID_HEADER;
 use crate::kafka::{ClusterView, HeaderRef, RecordRef, TopicPartition, TopicView};
-use crate::proof::Seq;
+use crate::proof::{Seq, SeqRanges};
+use crate::route::{Event, Routed, RoutedTopic, Verdict};
 use crate::spool::{Block, DeadLetter, StoredEvent};
 
 impl State {
@@ -80,7 +82,8 @@ impl State {
         if self.buffered() >= self.settings.buffer_memory {
             return false;
         }
-        let mut open = false;
+        // Topics that are made from events are not known before they are read.
+        let mut open = self.settings.router.makes_topics();
         let mut stalled = Vec::new();
         for topic in self.lanes.topics_mut() {
             let room = topic.room(view_of(cluster, &topic.name.clone()), now, STALL_AFTER);
@@ -126,7 +129,14 @@ impl State {
             .iter()
             .map(|topic| view_of(cluster, topic))
             .collect();
-        let mut letters = Vec::new();
+        let placing = Placing {
+            pass,
+            block: span.first,
+            views,
+            cluster,
+            now,
+        };
+        let mut given_up = GivenUp::default();
         for event in block.events() {
             if pass == Pass::Lagging && !self.unplaced.contains(span.first, event.seq) {
                 continue;
@@ -135,51 +145,82 @@ impl State {
                 self.unplaced.clear(span.first, event.seq);
                 continue;
             }
-            let placed = self.place_event(&event, pass, span.first, &views, &mut letters, now);
+            let placed = self.place_event(&event, &placing, &mut given_up);
             match (placed, pass) {
                 (true, Pass::Lagging) => self.unplaced.clear(span.first, event.seq),
                 (false, Pass::Main) => self.unplaced.mark(span, event.seq),
                 _ => {}
             }
         }
-        self.store_letters(letters, now);
+        if !given_up.dropped.is_empty() {
+            self.cursor.dropped(&given_up.dropped);
+            self.unsaved = true;
+        }
+        self.store_letters(given_up.letters, now);
     }
 
     /// False when the event found no place.
     fn place_event(
         &mut self,
         event: &StoredEvent<'_>,
-        pass: Pass,
-        block: Seq,
-        views: &[Option<&TopicView>],
-        letters: &mut Vec<DeadLetter>,
-        now: Instant,
+        placing: &Placing<'_>,
+        given_up: &mut GivenUp,
     ) -> bool {
         let Self {
             settings,
             lanes,
+            producer,
+            scratch,
             pool,
             stable_id,
             ..
         } = self;
-        let Some(routed) = settings.router.route(event) else {
-            return false;
+        // A checked configuration has the first match only: the spool knows one outcome of
+        // an event, not one for each copy.
+        let mut matches = settings.router.matches(routable(event), scratch);
+        let routed = match matches.next() {
+            Some(Verdict::Send(routed)) => routed,
+            Some(Verdict::DeadLetter { route, reason }) => {
+                let reason = match route {
+                    Some(route) => format!("route {route}: {reason}"),
+                    None => reason,
+                };
+                given_up.letters.push(dead_letter(event, "", None, reason));
+                return true;
+            }
+            Some(Verdict::Drop) => {
+                given_up.dropped.push(event.seq);
+                return true;
+            }
+            None => return false,
         };
-        let Some(topic) = lanes.routed(routed.topic) else {
-            return false;
+        let (topic, view) = match routed.topic {
+            RoutedTopic::Listed(index) => {
+                let view = placing.views.get(index).copied().flatten();
+                (lanes.routed(index), view)
+            }
+            RoutedTopic::Named(name) => {
+                let topic = lanes.made(name, |name| producer.want_topic(name));
+                (topic, placing.cluster.topics.get(name))
+            }
         };
-        let view = views.get(routed.topic).copied().flatten();
-        match topic.target(&routed, view, pass, block, now) {
+        let Some(topic) = topic else {
+            let reason = "too many topics are made from events".to_owned();
+            given_up.letters.push(dead_letter(event, "", None, reason));
+            return true;
+        };
+        match topic.target(&routed, view, placing.pass, placing.block, placing.now) {
             Target::Lane(partition) => {
-                let limits = topic.limits(event.seq, &settings.limits);
-                let id = stable_id.of(event.seq);
-                let headers = [HeaderRef {
+                let limits = settings.route_limits.get(routed.route);
+                let limits = topic.limits(event.seq, limits.unwrap_or(&settings.limits));
+                let id = [HeaderRef {
                     name: ID_HEADER,
-                    value: Some(id),
+                    value: Some(stable_id.of(event.seq)),
                 }];
-                let record = record(&routed, &headers);
+                let more = headers(&routed, &id);
+                let record = record(&routed, &id, &more);
                 let lane = topic.lane(partition);
-                match lane.push(event.seq, &record, &limits, pool, now) {
+                match lane.push(event.seq, &record, &limits, pool, placing.now) {
                     Ok(sealed) => self.sealed_bytes += sealed,
                     Err(failure) => {
                         // The batch was lost with its encoder; its events are unresolved in
@@ -193,7 +234,14 @@ impl State {
             }
             Target::DeadLetter => {
                 let reason = topic.doomed.clone().unwrap_or_default();
-                letters.push(super::settle::dead_letter(event, &topic.name, None, reason));
+                let letter = dead_letter(event, &topic.name, None, reason);
+                given_up.letters.push(letter);
+                true
+            }
+            Target::NoPartition(partition) => {
+                let reason = format!("topic {} has no partition {partition}", topic.name);
+                let letter = dead_letter(event, &topic.name, Some(partition), reason);
+                given_up.letters.push(letter);
                 true
             }
             Target::Nowhere => false,
@@ -218,18 +266,66 @@ impl State {
                     self.mark(seq);
                     let block = self.block_of(seq).map_or(seq, |span| span.first);
                     let topic = self.lanes.named(&topic);
-                    topic.lag_from(block);
-                    topic.pause(now);
+                    topic.pause(block, now);
                 }
             }
         }
     }
 }
 
-fn record<'a>(routed: &'a Routed<'_>, headers: &'a [HeaderRef<'a>]) -> RecordRef<'a> {
+/// What is the same for all events of one block.
+struct Placing<'c> {
+    pass: Pass,
+    /// First sequence of the block.
+    block: Seq,
+    /// What the cluster says of the router's topics.
+    views: Vec<Option<&'c TopicView>>,
+    cluster: &'c ClusterView,
+    now: Instant,
+}
+
+/// Events of one block that are not sent.
+#[derive(Default)]
+struct GivenUp {
+    letters: Vec<DeadLetter>,
+    dropped: SeqRanges,
+}
+
+fn routable<'a>(event: &StoredEvent<'a>) -> Event<'a> {
+    Event {
+        seq: event.seq,
+        source: event.source,
+        received: event.received,
+        bytes: event.bytes,
+    }
+}
+
+/// The headers of a route that has some of its own; allocates only then.
+fn headers<'a>(routed: &'a Routed<'_>, id: &[HeaderRef<'a>; 1]) -> Vec<HeaderRef<'a>> {
+    let mut own = routed.headers().peekable();
+    if own.peek().is_none() {
+        return Vec::new();
+    }
+    let id = id.iter().filter(|_| routed.id_header).copied();
+    let own = own.map(|(name, value)| HeaderRef {
+        name: name.as_bytes(),
+        value,
+    });
+    id.chain(own).collect()
+}
+
+fn record<'a>(
+    routed: &'a Routed<'_>,
+    id: &'a [HeaderRef<'a>; 1],
+    more: &'a [HeaderRef<'a>],
+) -> RecordRef<'a> {
     RecordRef {
-        key: routed.key.as_deref(),
+        key: routed.key,
         value: routed.value,
-        headers: if routed.id_header { headers } else { &[] },
+        headers: match (more.is_empty(), routed.id_header) {
+            (false, _) => more,
+            (true, true) => id,
+            (true, false) => &[],
+        },
     }
 }

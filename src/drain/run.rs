@@ -11,12 +11,13 @@ use tracing::{error, info, warn};
 
 use super::lane::BuilderPool;
 use super::lanes::{Lanes, view_of};
-use super::route::StableId;
+use super::stable_id::StableId;
 use super::status::{DrainStatus, LaneStatus};
 use super::unplaced::Unplaced;
 use super::{Message, Settings};
 use crate::kafka::{Producer, TopicView};
 use crate::proof::{Seq, SeqRange};
+use crate::route::Scratch;
 use crate::spool::{Cursor, DeadLetters};
 
 /// Longest time between two turns of the loop, so that a hang is noticed.
@@ -47,6 +48,8 @@ pub(super) struct State {
     blocks: BTreeMap<Seq, u32>,
     pub(super) pool: BuilderPool,
     pub(super) stable_id: StableId,
+    /// Memory of the routes.
+    pub(super) scratch: Scratch,
     /// Encoded bytes of batches that wait or are in flight.
     pub(super) sealed_bytes: usize,
     /// Whether something was resolved since the last save.
@@ -82,6 +85,7 @@ impl State {
             blocks: BTreeMap::new(),
             pool: BuilderPool::default(),
             stable_id: StableId::new(spool_id),
+            scratch: Scratch::default(),
             sealed_bytes: 0,
             unsaved: false,
             status: DrainStatus::default(),
@@ -169,6 +173,10 @@ impl State {
         topics
             .iter()
             .for_each(|topic| self.producer.want_topic(topic));
+        // Events that wait for a topic may have another now, so each looks for them.
+        if let Some(first) = self.unplaced.next_block(0) {
+            self.lanes.routed_lag_from(first);
+        }
     }
 
     /// Gives full and lingering batches to the producer.
@@ -191,7 +199,7 @@ impl State {
         {
             let due = lane.deadline(limits.linger).is_some_and(|due| due <= now);
             if (due || squeezed) && lane.wants_batch(limits) {
-                match lane.seal(limits, pool) {
+                match lane.seal(pool) {
                     Ok(bytes) => *sealed_bytes += bytes,
                     Err(failure) => {
                         error!(error = %failure, "cannot encode a batch");

@@ -166,9 +166,9 @@ impl Router {
         &self.topics
     }
 
-    /// Whether an event may be sent more than once.
-    pub fn copies(&self) -> bool {
-        self.matching == Matching::All && self.routes.len() > 1
+    /// Whether some topic is made from events, so that [`Router::topics`] does not have it.
+    pub fn makes_topics(&self) -> bool {
+        self.routes.iter().any(|route| route.topic.is_none())
     }
 
     /// The name of a route by [`Routed::route`].

@@ -118,15 +118,20 @@ impl Pick {
         empty
     }
 
-    fn names(&self) -> String {
-        let names = self
+    /// The alternatives as they are written in a configuration.
+    pub fn shown(&self) -> Vec<String> {
+        let shown = self
             .alternatives
             .iter()
             .map(|alternative| match alternative {
                 Alternative::Field(field) => field.to_string(),
                 Alternative::Text(text) => format!("'{text}'"),
             });
-        names.collect::<Vec<_>>().join(", and no ")
+        shown.collect()
+    }
+
+    fn names(&self) -> String {
+        self.shown().join(", and no ")
     }
 }
 

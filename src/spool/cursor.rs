@@ -18,7 +18,7 @@ use super::records;
 use super::shared::{Shared, lock};
 use super::store::{OpenStore, Store, StoreError};
 use crate::event::UnixMillis;
-use crate::proof::{Acked, DeadLettered, Seq, SeqRange};
+use crate::proof::{Acked, DeadLettered, Seq, SeqRange, SeqRanges};
 
 /// A block that the disk refuses this often in a row is given up as damaged.
 const READ_TRIES: u32 = 8;
@@ -137,6 +137,11 @@ impl Cursor {
     /// These events are in the dead-letter store.
     pub fn dead_lettered(&mut self, proof: DeadLettered) {
         self.resolve(proof.ranges().as_slice(), Ending::DeadLettered);
+    }
+
+    /// The configuration says that these events go nowhere.
+    pub fn dropped(&mut self, ranges: &SeqRanges) {
+        self.resolve(ranges.as_slice(), Ending::Dropped);
     }
 
     /// Has what was resolved written down soon (within 200 ms), durably.

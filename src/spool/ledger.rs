@@ -11,6 +11,7 @@ use super::block::{BlockError, Bytes};
 pub(super) enum Ending {
     Delivered,
     DeadLettered,
+    Dropped,
     Lost,
 }
 
@@ -21,7 +22,7 @@ pub struct Counts {
     pub delivered: u64,
     /// Moved to the dead letters.
     pub dead_lettered: u64,
-    /// Given up by a policy of the operator; kept in the format, no policy does it yet.
+    /// Given up because the configuration says so: no route takes them.
     pub dropped: u64,
     /// Found missing or damaged on disk.
     pub lost: u64,
@@ -37,6 +38,7 @@ impl Counts {
         match ending {
             Ending::Delivered => self.delivered += events,
             Ending::DeadLettered => self.dead_lettered += events,
+            Ending::Dropped => self.dropped += events,
             Ending::Lost => self.lost += events,
         }
     }

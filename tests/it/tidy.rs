@@ -18,10 +18,10 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
     (
         "daemon",
         &[
-            "config", "drain", "event", "input", "kafka", "proof", "spool",
+            "config", "drain", "event", "input", "kafka", "proof", "route", "spool",
         ],
     ),
-    ("cli", &["config", "daemon", "logging"]),
+    ("cli", &["config", "daemon", "event", "logging", "route"]),
 ];
 
 /// Longest source file; beyond, a room is crowded.

@@ -4,11 +4,14 @@
 //! compare it with the keys that the parser knows. Parses and checks nothing itself.
 
 mod kafka;
+mod route;
 mod tables;
 
 /// What may be written as the value of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
+    /// Something with a form of its own, in words.
+    Any,
     /// One word out of these.
     Choice(&'static [&'static str]),
     /// A string with a unit of time.
@@ -74,12 +77,13 @@ const fn many(name: &'static str, keys: &'static [Key]) -> Table {
 }
 
 /// All tables, in the order of the reference.
-pub(super) const TABLES: [Table; 7] = [
+pub(super) const TABLES: [Table; 8] = [
     table("", &tables::TOP),
     table("spool", &tables::SPOOL),
     many("input", &tables::INPUT),
     table("kafka", &kafka::KAFKA),
-    many("route", &tables::ROUTE),
+    many("route", &route::ROUTE),
+    table("routing", &route::ROUTING),
     table("control", &tables::CONTROL),
     table("log", &tables::LOG),
 ];

@@ -185,42 +185,6 @@ pub(super) const INPUT: [Key; 9] = [
     },
 ];
 
-/// `[[route]]`
-pub(super) const ROUTE: [Key; 4] = [
-    Key {
-        name: "topic",
-        kind: Kind::Text,
-        also: &[],
-        default: "required",
-        range: "1 to 249 of `a-z A-Z 0-9 . _ -`",
-        effect: "topic of the events; never created by Spoolway",
-    },
-    Key {
-        name: "name",
-        kind: Kind::Text,
-        also: &[],
-        default: "the topic",
-        range: "",
-        effect: "name in status and logs",
-    },
-    Key {
-        name: "key",
-        kind: Kind::Text,
-        also: &[],
-        default: "none",
-        range: "dotted path",
-        effect: "JSON field whose value is the record key, e.g. `\"user.id\"`",
-    },
-    Key {
-        name: "id_header",
-        kind: Kind::Flag,
-        also: &[],
-        default: "`true`",
-        range: "",
-        effect: "whether each record carries its stable id, spool id and sequence, as a header",
-    },
-];
-
 /// `[control]`
 pub(super) const CONTROL: [Key; 1] = [Key {
     name: "path",

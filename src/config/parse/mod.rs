@@ -22,8 +22,6 @@ mod route;
 mod security;
 mod spool;
 
-pub use route::topic_fault;
-
 /// Longest path of a Unix socket in bytes: `sun_path` less its final NUL (unix(7)).
 pub const SOCKET_PATH_MAX: usize = 107;
 
@@ -84,6 +82,7 @@ struct Tables<'a> {
     input: Option<Entry<'a>>,
     kafka: Option<Entry<'a>>,
     route: Option<Entry<'a>>,
+    routing: Option<Entry<'a>>,
     control: Option<Entry<'a>>,
     log: Option<Entry<'a>>,
 }
@@ -95,6 +94,7 @@ impl<'a> Tables<'a> {
             input: root.take("input"),
             kafka: root.take("kafka"),
             route: root.take("route"),
+            routing: root.take("routing"),
             control: root.take("control"),
             log: root.take("log"),
         }
@@ -106,6 +106,7 @@ impl<'a> Tables<'a> {
         let inputs = input::read_all(self.input.as_ref(), sink);
         let kafka = kafka::read(self.kafka.as_ref(), context, sink);
         let routes = route::read_all(self.route.as_ref(), sink);
+        let routing = route::read_routing(self.routing.as_ref(), sink);
         let log = read_log(self.log.as_ref(), sink);
         let control = read_control(self.control.as_ref(), sink);
         let spool = spool?;
@@ -115,6 +116,7 @@ impl<'a> Tables<'a> {
             inputs,
             kafka: kafka?,
             routes,
+            routing,
             control,
             log,
             stop_timeout,

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::config::*;
+use crate::route::spec::RouteSpec;
+use crate::route::topic::TopicSpec;
 
 const SAMPLE: &str = include_str!("../../../packaging/spoolway.toml");
 
@@ -43,7 +45,8 @@ fn the_shipped_sample_is_accepted_and_holds_the_defaults() {
     }]);
     assert_eq!(sample.kafka, kafka);
     assert_eq!(sample.spool, SpoolConfig::new("/var/lib/spoolway".into()));
-    assert_eq!(sample.routes, [RouteConfig::new("events")]);
+    let plain = RouteSpec::new(TopicSpec::new("events", &[]).unwrap());
+    assert_eq!(sample.routes, [RouteConfig::new(plain)]);
     assert_eq!(sample.log, LogConfig::default());
 }
 

@@ -1,3 +1,5 @@
+//! Triggers as a whole: what holds, what is refused and where.
+
 use std::time::Instant;
 
 use proptest::prelude::*;

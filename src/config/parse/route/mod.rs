@@ -1,0 +1,335 @@
+//! `[[route]]` and `[routing]`: which events go where, and as what.
+//!
+//! The languages of triggers and templates are `crate::route`'s; here their mistakes get a
+//! place in the file. Payloads are in `payload`, presets in `preset`, tests in `test`.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use crate::config::report::Sink;
+use crate::config::section::{Entry, Section};
+use crate::config::{Compression, RouteConfig, RoutingConfig};
+use crate::route::spec::{
+    HeaderSpec, KeySpec, Matching, NoMatch, PartitionSpec, RouteSpec, Spread,
+};
+use crate::route::template::{Pick, Template};
+use crate::route::topic::{TopicSpec, topic_fault};
+use crate::route::trigger::Trigger;
+
+mod payload;
+mod preset;
+mod test;
+
+use preset::Preset;
+
+/// Most routes; Segment allows 50 mappings for one destination.
+const ROUTES_MAX: usize = 64;
+
+/// Most entries of a list within a route.
+const LIST_MAX: usize = 64;
+
+/// Smallest and largest `batch_bytes`.
+const BATCH_BYTES: std::ops::RangeInclusive<u32> = 5_000..=64 << 20;
+
+/// Largest `batch_events`.
+const BATCH_EVENTS_MAX: u64 = 1_000_000;
+
+/// Levels of codecs that are only named.
+const GZIP_LEVEL: u32 = 6;
+const ZSTD_LEVEL: i32 = 3;
+
+/// Reads all of them.
+pub(super) fn read_all(entry: Option<&Entry<'_>>, sink: &mut Sink) -> Vec<RouteConfig> {
+    let entries = super::tables("[[route]]", entry, ROUTES_MAX, sink);
+    let routes: Vec<RouteConfig> = entries
+        .iter()
+        .filter_map(|entry| read(entry, sink))
+        .collect();
+    for (index, (route, entry)) in routes.iter().zip(&entries).enumerate() {
+        let earlier = routes.iter().take(index);
+        if earlier.into_iter().any(|r| r.spec.name == route.spec.name) && routes.len() > 1 {
+            let message = format!("[[route]] name: {:?} is there twice", route.spec.name);
+            let help = Some("give each route a name of its own".to_owned());
+            sink.error(entry.key.clone(), message, help);
+        }
+    }
+    routes
+}
+
+/// Reads `[routing]`.
+pub(super) fn read_routing(entry: Option<&Entry<'_>>, sink: &mut Sink) -> RoutingConfig {
+    let mut routing = RoutingConfig::default();
+    let Some(mut section) = entry.and_then(|entry| super::table("[routing]", entry, sink)) else {
+        return routing;
+    };
+    // The engine can do all matches; the spool knows one outcome of an event, not one for
+    // each copy, so the daemon cannot yet.
+    routing.matching = section.choice("match", routing.matching, &[("first", Matching::First)]);
+    let choices = [("dead-letter", 0), ("drop", 1), ("topic", 2)];
+    let no_match = section.choice("no_match", 0, &choices);
+    let topic = section.text("default_topic");
+    match (no_match, topic) {
+        (2, Some(topic)) => match topic_fault(topic.get_ref()) {
+            Some(what) => section.fault("default_topic", topic.span(), what, None),
+            None => routing.no_match = NoMatch::Topic(topic.into_inner().into()),
+        },
+        (2, None) => section.absent(
+            "default_topic",
+            "name the topic, or use no_match = \"drop\"",
+        ),
+        (_, Some(topic)) => {
+            let help = Some("add no_match = \"topic\"".to_owned());
+            section.fault("default_topic", topic.span(), "has no effect", help);
+        }
+        (1, None) => routing.no_match = NoMatch::Drop,
+        _ => {}
+    }
+    section.finish();
+    routing
+}
+
+fn read(entry: &Entry<'_>, sink: &mut Sink) -> Option<RouteConfig> {
+    let mut section = super::table("[[route]]", entry, sink)?;
+    let preset = preset::read(&mut section);
+    let name = section.text("name").map(Spanned::into_inner);
+    let allowed = texts(&mut section, "allowed_topics").unwrap_or_default();
+    let topic = read_topic(&mut section, &texts_of(&allowed));
+    let trigger = read_trigger(&mut section, "trigger", preset.trigger);
+    let tombstone = read_trigger(&mut section, "tombstone", None);
+    let integrations = match section.text("integrations").map(Spanned::into_inner) {
+        None => preset.integrations.map(str::to_owned),
+        Some(name) => Some(name).filter(|name| !name.is_empty()),
+    };
+    let key = read_key(&mut section, &preset);
+    let partition = read_partition(&mut section);
+    let default_partition = read_default_partition(&mut section);
+    let spreads = [
+        ("sticky", Spread::Sticky),
+        ("round-robin", Spread::RoundRobin),
+    ];
+    let spread = section.choice("spread", preset.spread, &spreads);
+    let headers = read_headers(&mut section);
+    let payload = payload::read(&mut section, &preset);
+    let enabled = section.flag("enabled", true);
+    let id_header = section.flag("id_header", true);
+    let batch_bytes = section.bytes("batch_bytes", &[], 0, BATCH_BYTES);
+    let batch_events = section.number("batch_events", 0, 1..=BATCH_EVENTS_MAX);
+    let compression = read_compression(&mut section);
+    let tests = test::read_all(&mut section);
+    section.finish();
+    let topic = topic?;
+    let name = name.filter(|name| !name.is_empty());
+    let name = name.unwrap_or_else(|| topic.source().to_owned());
+    Some(RouteConfig {
+        spec: RouteSpec {
+            name: name.into(),
+            enabled,
+            trigger,
+            integrations,
+            topic,
+            key,
+            partition,
+            default_partition,
+            spread,
+            headers,
+            id_header,
+            payload,
+            tombstone,
+        },
+        batch_bytes: Some(batch_bytes).filter(|b| *b > 0).or(preset.batch_bytes),
+        batch_events: u32::try_from(batch_events).ok().filter(|e| *e > 0),
+        compression,
+        tests,
+    })
+}
+
+fn read_topic(section: &mut Section<'_, '_>, allowed: &[String]) -> Option<TopicSpec> {
+    let Some(topic) = section.text("topic") else {
+        section.absent("topic", "set it, e.g. topic = \"events\"");
+        return None;
+    };
+    match TopicSpec::new(topic.get_ref(), allowed) {
+        Ok(spec) => Some(spec),
+        Err(error) => {
+            section.fault("topic", topic.span(), &error.to_string(), None);
+            None
+        }
+    }
+}
+
+fn read_trigger(
+    section: &mut Section<'_, '_>,
+    key: &'static str,
+    default: Option<&str>,
+) -> Option<Trigger> {
+    let given = section.text(key);
+    let span = given.as_ref().map_or(0..0, Spanned::span);
+    let source = given.map(Spanned::into_inner);
+    let source = source.or_else(|| default.map(str::to_owned))?;
+    match Trigger::parse(&source) {
+        Ok(trigger) => Some(trigger),
+        Err(error) => {
+            section.fault(key, span, &error.to_string(), None);
+            None
+        }
+    }
+}
+
+/// A text with its place.
+type Placed = Spanned<String>;
+
+/// A string, or a list of strings; `None` when the key is not there.
+fn texts(section: &mut Section<'_, '_>, key: &'static str) -> Option<Vec<Placed>> {
+    let entry = section.take(key)?;
+    texts_in(section, key, &entry)
+}
+
+fn texts_in(section: &mut Section<'_, '_>, key: &str, entry: &Entry<'_>) -> Option<Vec<Placed>> {
+    let DeValue::Array(array) = entry.value.get_ref() else {
+        return section.text_of(key, entry).map(|text| vec![text]);
+    };
+    if array.len() > LIST_MAX {
+        let what = format!("has more than {LIST_MAX} entries");
+        section.fault(key, entry.value.span(), &what, None);
+    }
+    let items = array.iter().take(LIST_MAX).map(|value| Entry {
+        key: value.span(),
+        value,
+    });
+    let items: Vec<Entry<'_>> = items.collect();
+    items
+        .iter()
+        .map(|item| section.text_of(key, item))
+        .collect()
+}
+
+fn texts_of(placed: &[Placed]) -> Vec<String> {
+    placed.iter().map(|text| text.get_ref().clone()).collect()
+}
+
+/// Fields to choose from; `None` when there are none, or one is broken and reported.
+fn pick(section: &mut Section<'_, '_>, key: &str, fields: &[Placed]) -> Option<Pick> {
+    let first = fields.first()?;
+    let last = fields.last().unwrap_or(first);
+    let span: Range<usize> = first.span().start..last.span().end;
+    match Pick::fields(fields.iter().map(|field| field.get_ref().as_str())) {
+        Ok(pick) => Some(pick),
+        Err(error) => {
+            let what = format!("is not a path to a JSON field: {error}");
+            let help = Some("write field names with dots, e.g. \"user.id\"".to_owned());
+            section.fault(key, span, &what, help);
+            None
+        }
+    }
+}
+
+fn read_key(section: &mut Section<'_, '_>, preset: &Preset) -> Option<KeySpec> {
+    let Some(fields) = texts(section, "key") else {
+        let fields = preset.key.iter().copied();
+        let default = Pick::fields(fields).ok().filter(|_| !preset.key.is_empty());
+        return default.map(KeySpec::Fields);
+    };
+    match fields.as_slice() {
+        [text] if text.get_ref().contains('{') => {
+            template(section, "key", text).map(KeySpec::Template)
+        }
+        fields => pick(section, "key", fields).map(KeySpec::Fields),
+    }
+}
+
+/// A template; `None` when it is broken and reported.
+fn template(section: &mut Section<'_, '_>, key: &str, text: &Placed) -> Option<Template> {
+    match Template::parse(text.get_ref()) {
+        Ok(template) => Some(template),
+        Err(error) => {
+            section.fault(key, text.span(), &error.to_string(), None);
+            None
+        }
+    }
+}
+
+fn read_partition(section: &mut Section<'_, '_>) -> Option<PartitionSpec> {
+    const KEY: &str = "partition";
+    let entry = section.take(KEY)?;
+    if let DeValue::Integer(_) = entry.value.get_ref() {
+        return partition_number(section, KEY, &entry).map(PartitionSpec::Fixed);
+    }
+    let fields = texts_in(section, KEY, &entry)?;
+    pick(section, KEY, &fields).map(PartitionSpec::Fields)
+}
+
+fn read_default_partition(section: &mut Section<'_, '_>) -> Option<i32> {
+    const KEY: &str = "default_partition";
+    let entry = section.take(KEY)?;
+    partition_number(section, KEY, &entry)
+}
+
+fn partition_number(section: &mut Section<'_, '_>, key: &str, entry: &Entry<'_>) -> Option<i32> {
+    let number = crate::config::quantity::whole_number(entry.value.get_ref());
+    let number = number.and_then(|number| i32::try_from(number).ok());
+    if number.is_none() {
+        section.wrong_type(key, entry, "a partition's number, from 0");
+    }
+    number
+}
+
+/// `[["name", "value"], ["name"]]`: in this order, and the second is null.
+fn read_headers(section: &mut Section<'_, '_>) -> Vec<HeaderSpec> {
+    const KEY: &str = "headers";
+    const SHAPE: &str = "a list of [\"name\", \"value\"] pairs, so that their order is kept";
+    let Some(entry) = section.take(KEY) else {
+        return Vec::new();
+    };
+    let DeValue::Array(array) = entry.value.get_ref() else {
+        section.wrong_type(KEY, &entry, SHAPE);
+        return Vec::new();
+    };
+    if array.len() > LIST_MAX {
+        let what = format!("has more than {LIST_MAX} entries");
+        section.fault(KEY, entry.value.span(), &what, None);
+    }
+    let mut headers = Vec::new();
+    for value in array.iter().take(LIST_MAX) {
+        let item = Entry {
+            key: value.span(),
+            value,
+        };
+        let parts = match value.get_ref() {
+            DeValue::Array(_) => texts_in(section, KEY, &item),
+            _ => {
+                section.wrong_type(KEY, &item, SHAPE);
+                None
+            }
+        };
+        let (name, value) = match parts.as_deref() {
+            None => continue,
+            Some([name]) => (name.get_ref().clone(), None),
+            Some([name, value]) => {
+                let Some(value) = template(section, KEY, value) else {
+                    continue;
+                };
+                (name.get_ref().clone(), Some(value))
+            }
+            Some(_) => {
+                section.wrong_type(KEY, &item, SHAPE);
+                continue;
+            }
+        };
+        headers.push(HeaderSpec { name, value });
+    }
+    headers
+}
+
+fn read_compression(section: &mut Section<'_, '_>) -> Option<Compression> {
+    let choices = [
+        ("none", Compression::None),
+        ("gzip", Compression::Gzip(GZIP_LEVEL)),
+        ("snappy", Compression::Snappy),
+        ("lz4", Compression::Lz4),
+        ("zstd", Compression::Zstd(ZSTD_LEVEL)),
+    ];
+    let text = section.text("compression")?;
+    section.choice_of("compression", &text, &choices)
+}

@@ -57,7 +57,10 @@ fn mapping(section: &mut Section<'_, '_>, entry: &Entry<'_>, depth: usize) -> Op
             Mapping::List(items.collect::<Option<_>>()?)
         }
         DeValue::Table(table) => {
-            let members = table.iter().map(|(name, value)| {
+            // A table has its keys sorted; the JSON has them as they were written.
+            let mut entries: Vec<_> = table.iter().collect();
+            entries.sort_by_key(|(name, _)| name.span().start);
+            let members = entries.into_iter().map(|(name, value)| {
                 let key = name.span();
                 let member = mapping(section, &Entry { key, value }, depth + 1)?;
                 Some((name.get_ref().to_string(), member))

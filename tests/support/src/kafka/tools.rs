@@ -61,10 +61,23 @@ impl Kafka {
     /// Reads `records` records of `topic` from its start with the console consumer and
     /// returns what it prints: one value a line.
     pub fn console_consumer(&self, topic: &str, records: u64) -> Result<String> {
+        self.console_consumer_with(topic, records, &[])
+    }
+
+    /// The same with properties of its formatter, such as `print.key=true`.
+    pub fn console_consumer_with(
+        &self,
+        topic: &str,
+        records: u64,
+        properties: &[&str],
+    ) -> Result<String> {
         let mut java = self.tool("org.apache.kafka.tools.consumer.ConsoleConsumer")?;
         java.args(["--bootstrap-server", &self.bootstrap(), "--topic", topic])
             .args(["--from-beginning", "--timeout-ms", "30000"])
             .args(["--max-messages", &records.to_string()]);
+        for property in properties {
+            java.args(["--formatter-property", property]);
+        }
         run(java)
     }
 

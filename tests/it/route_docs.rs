@@ -1,0 +1,54 @@
+//! The pages for the four products: every row names a test, and the test exists.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const PAGES: [&str; 4] = ["segment", "rudderstack", "signalsmith", "airbyte"];
+
+/// Rows that say themselves that nothing is there to test.
+const NOT_DONE: &str = "not done";
+
+fn sources(folder: &Path, found: &mut String) {
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder)
+        .expect("tests run in the package's root")
+        .map(|entry| entry.expect("a folder can be read").path())
+        .collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            *found += &fs::read_to_string(&path).expect("sources are UTF-8");
+        }
+    }
+}
+
+#[test]
+fn every_row_of_a_products_page_names_a_test_that_exists() {
+    let mut code = String::new();
+    sources(Path::new("tests/it"), &mut code);
+    sources(Path::new("src"), &mut code);
+    for page in PAGES {
+        let text = fs::read_to_string(format!("docs/{page}.md")).expect("the page");
+        let rows: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("| ") && !line.ends_with("| test |"))
+            .collect();
+        assert!(rows.len() > 8, "{page} has its table");
+        for row in rows {
+            if row.contains(NOT_DONE) {
+                continue;
+            }
+            let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+            let tests = cells.last().expect("a row has cells");
+            let names: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+            assert!(!names.is_empty(), "{page} names no test: {row}");
+            for name in names {
+                assert!(
+                    code.contains(&format!("fn {name}(")),
+                    "{page}: no test {name}"
+                );
+            }
+        }
+    }
+}

@@ -101,6 +101,9 @@ pub(super) struct CheckArgs {
     /// Check FILE as a drop-in alone, whatever is missing; so is a file in a folder conf.d
     #[arg(long)]
     drop_in: bool,
+    /// Leave secrets and certificates unread
+    #[arg(long)]
+    without_files: bool,
     /// Print one JSON object on standard output
     #[arg(long)]
     pub(super) json: bool,
@@ -116,7 +119,7 @@ impl CheckArgs {
         let folder = path.parent().and_then(Path::file_name);
         let context = Context {
             spool_dir: self.spool_dir.clone(),
-            probe_files: true,
+            probe_files: !self.without_files,
             drop_in: self.drop_in || folder.is_some_and(|name| name == DROP_INS),
             ..Context::default()
         };

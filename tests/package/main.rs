@@ -1,0 +1,377 @@
+//! The .deb through its whole life in a fresh Debian 12 that boots: installed, configured,
+//! watched, reloaded, upgraded under writers, removed, purged.
+//!
+//! Run by `make test-package`, not by `cargo test`: it needs root and takes minutes. Where
+//! it cannot run it says so and passes.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test, helpers included, fails by panicking"
+)]
+
+mod machine;
+mod writers;
+
+use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::Result;
+use machine::{Machine, host, missing};
+use spoolway_test_support::daemon::Writer;
+use spoolway_test_support::kafka::wait::wait_for;
+use spoolway_test_support::kafka::{Kafka, Listener};
+use writers::Writers;
+
+const UNIT: &str = "spoolway.service";
+const CONFIG: &str = "/etc/spoolway/spoolway.toml";
+const SAMPLE: &str = include_str!("../../packaging/spoolway.toml");
+const SOCKET: &str = "/run/spoolway/app.sock";
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// `WatchdogSec` in the test, and how long a quiet daemon is looked at: several of them.
+const WATCHDOG: Duration = Duration::from_secs(4);
+const QUIET: Duration = Duration::from_secs(13);
+
+/// Where the unit looks for the password of the user who produces.
+const CREDENTIAL: &str = "/etc/credstore/kafka-password";
+const USER: &str = "alice";
+const PASSWORD: &str = "alice-secret";
+
+/// A broker that is not there.
+const NOWHERE: &str = "127.0.0.1:9";
+
+#[test]
+fn the_package_lives_its_life_in_a_fresh_debian_that_boots() -> Result<()> {
+    let deb = std::env::var("SPOOLWAY_DEB").ok();
+    let why = missing().or_else(|| deb.is_none().then(|| "needs SPOOLWAY_DEB".to_owned()));
+    if let Some(why) = why {
+        eprintln!("SKIPPED, the package was NOT tested: {why}");
+        return Ok(());
+    }
+    let machine = Machine::boot()?;
+    let life = Life { machine };
+    let result = life.live(&deb.unwrap_or_default());
+    if result.is_err() {
+        eprintln!("{}", life.journal().unwrap_or_default());
+    }
+    result
+}
+fn step(what: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let started = std::time::Instant::now();
+    let result = work();
+    let word = if result.is_ok() { "ok" } else { "FAILED" };
+    eprintln!("{word:>7} {:>6.1?} {what}", started.elapsed());
+    result
+}
+
+struct Life {
+    machine: Machine,
+}
+
+impl Life {
+    fn live(&self, deb: &str) -> Result<()> {
+        host(&[
+            "cp",
+            deb,
+            &self.machine.inside("/spoolway.deb").display().to_string(),
+        ])?;
+        step("installed, not started, and the sample passes", || {
+            self.install()
+        })?;
+        step("ready without a broker, and says so", || {
+            self.start_offline()
+        })?;
+        step("a credential that the service alone can read", || {
+            self.credential()
+        })?;
+        step("a reload takes effect, a bad file does not", || {
+            self.reload()
+        })?;
+        step(
+            "the watchdog leaves an idle daemon without a broker alone",
+            || self.watchdog_quiet(),
+        )?;
+        step("the watchdog bites on a hung drain", || {
+            self.watchdog_drain()
+        })?;
+        step("the watchdog bites on a hung disk", || self.watchdog_disk())?;
+        step(
+            "restarts and an upgrade refuse no writer and lose nothing",
+            || self.restart(),
+        )?;
+        step(
+            "removal keeps configuration and spool, purge keeps a spool",
+            || self.remove(),
+        )
+    }
+
+    fn systemctl(&self, words: &[&str]) -> Result<String> {
+        self.machine.run(&[&["systemctl"], words].concat())
+    }
+
+    fn property(&self, name: &str) -> Result<String> {
+        self.systemctl(&["show", "-P", name, UNIT])
+    }
+
+    fn journal(&self) -> Result<String> {
+        self.machine
+            .run(&["journalctl", "--no-pager", "-o", "cat", "-u", UNIT])
+    }
+
+    /// How often the journal of the service holds these words.
+    fn said(&self, words: &str) -> Result<usize> {
+        Ok(self.journal()?.matches(words).count())
+    }
+
+    fn configure(&self, bootstrap: &str, kafka: &str) -> Result<()> {
+        let broker = format!("bootstrap.servers = \"{bootstrap}\"\n{kafka}");
+        let text = SAMPLE
+            .replace("bootstrap.servers = \"localhost:9092\"", &broker)
+            .replace("#ack = \"none\"", "ack = \"durable\"");
+        self.machine.write(CONFIG, &text)
+    }
+
+    fn install(&self) -> Result<()> {
+        self.machine.run(&["dpkg", "-i", "/spoolway.deb"])?;
+        for unit in [UNIT, "spoolway.socket"] {
+            assert!(
+                self.systemctl(&["is-enabled", unit]).is_err(),
+                "{unit} is enabled"
+            );
+            assert!(
+                self.systemctl(&["is-active", unit]).is_err(),
+                "{unit} is active"
+            );
+        }
+        self.machine.run(&["spoolway", "check"])?;
+        self.machine.run(&["id", "spoolway"])?;
+        let owned = ["stat", "-c", "%U:%G %a", "/run/spoolway"];
+        assert_eq!(self.machine.run(&owned)?, "spoolway:spoolway 755");
+        let conffiles = self
+            .machine
+            .run(&["cat", "/var/lib/dpkg/info/spoolway.conffiles"])?;
+        assert_eq!(conffiles, CONFIG);
+        Ok(())
+    }
+
+    fn start_offline(&self) -> Result<()> {
+        self.configure(NOWHERE, "")?;
+        let seconds = WATCHDOG.as_secs();
+        let faster = format!("[Service]\nWatchdogSec={seconds}\n");
+        self.machine
+            .write("/etc/systemd/system/spoolway.service.d/test.conf", &faster)?;
+        self.systemctl(&["daemon-reload"])?;
+        // Type=notify: it returns when the daemon has said READY.
+        self.systemctl(&["enable", "--now", "spoolway.socket", UNIT])?;
+        assert_eq!(self.property("ActiveState")?, "active");
+        wait_for(WITHIN, "a status line", || {
+            Ok(self.property("StatusText")?.contains("in spool"))
+        })?;
+        let state = ["stat", "-c", "%U %a", "/var/lib/spoolway"];
+        assert_eq!(self.machine.run(&state)?, "spoolway 700");
+        let score = self
+            .machine
+            .run(&["systemd-analyze", "security", "--threshold=12", UNIT])?;
+        eprintln!("        {}", score.lines().last().unwrap_or_default());
+        Ok(())
+    }
+
+    fn credential(&self) -> Result<()> {
+        let sasl = "security.protocol = \"SASL_SSL\"\nsasl.mechanism = \"PLAIN\"\n\
+            sasl.username = \"edge\"\nsasl.password = { credential = \"kafka-password\" }";
+        self.configure(NOWHERE, sasl)?;
+        // Without the file the service runs: events are made durable meanwhile.
+        self.systemctl(&["restart", UNIT])?;
+        self.machine.write(CREDENTIAL, &format!("{PASSWORD}\n"))?;
+        self.machine.run(&["chmod", "600", CREDENTIAL])?;
+        self.systemctl(&["restart", UNIT])?;
+        self.systemctl(&["reload", UNIT])?;
+        for path in [
+            "/run/credentials/spoolway.service/kafka-password",
+            CREDENTIAL,
+        ] {
+            for user in ["nobody", "spoolway"] {
+                let cat = ["setpriv", "--reuid", user, "--clear-groups", "cat", path];
+                let readable = self.machine.run(&cat).is_ok();
+                let service = user == "spoolway" && path.starts_with("/run");
+                assert_eq!(readable, service, "{user} {path}");
+            }
+        }
+        assert_eq!(self.said(PASSWORD)?, 0);
+        Ok(())
+    }
+
+    fn reload(&self) -> Result<()> {
+        self.configure(NOWHERE, "linger.ms = 7")?;
+        self.systemctl(&["restart", UNIT])?;
+        let process = self.property("MainPID")?;
+        self.configure(NOWHERE, "linger.ms = 8")?;
+        self.systemctl(&["reload", UNIT])?;
+        wait_for(WITHIN, "the reload", || {
+            Ok(self.said("configuration reloaded: [kafka] linger.ms")? > 0)
+        })?;
+        self.configure(NOWHERE, "linger.msx = 8")?;
+        assert!(self.systemctl(&["reload", UNIT]).is_err());
+        assert_eq!(self.property("ActiveState")?, "active");
+        assert_eq!(self.property("MainPID")?, process);
+        self.configure(NOWHERE, "")
+    }
+
+    fn watchdog_quiet(&self) -> Result<()> {
+        self.systemctl(&["restart", UNIT])?;
+        self.push("before")?;
+        let process = self.property("MainPID")?;
+        let until = std::time::Instant::now() + QUIET;
+        wait_for(QUIET * 2, "the time to pass", || {
+            assert_eq!(self.property("MainPID")?, process);
+            Ok(std::time::Instant::now() >= until)
+        })
+    }
+
+    /// One durable event.
+    fn push(&self, event: &str) -> Result<()> {
+        let mut writer = Writer::connect(&self.machine.inside(SOCKET))?;
+        let line = writer.send(event.as_bytes())?;
+        writer.wait_acked(line)?;
+        Ok(())
+    }
+
+    /// Waits for one more bite, ends what holds the daemon, and waits for the next daemon.
+    fn bitten(
+        &self,
+        bites: usize,
+        process: &str,
+        release: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let bite = wait_for(WITHIN, "the watchdog", || {
+            Ok(self.said("Watchdog timeout")? > bites)
+        });
+        release()?;
+        bite?;
+        wait_for(WITHIN, "the next daemon", || {
+            let next = self.property("MainPID")?;
+            Ok(self.property("ActiveState")? == "active" && next != process && next != "0")
+        })?;
+        let status = self.machine.run(&["spoolway", "status", "--json"])?;
+        let status: serde_json::Value = serde_json::from_str(&status)?;
+        assert_eq!(status["ledger"]["lost"], 0, "{status}");
+        let kept = status["ledger"]["in_spool"].as_u64();
+        assert!(kept.is_some_and(|kept| kept > 0), "{status}");
+        Ok(())
+    }
+
+    /// One thread is held by a tracer that delays its next system call: the others go on.
+    fn watchdog_drain(&self) -> Result<()> {
+        let (bites, process) = (self.said("Watchdog timeout")?, self.property("MainPID")?);
+        let drain = self.machine.threads(UNIT, "drain")?;
+        assert_eq!(drain.len(), 1, "{drain:?}");
+        let mut tracer = Command::new("strace")
+            .args(["-qq", "-o", "/dev/null", "-e", "trace=all"])
+            .args(["-e", "inject=all:delay_enter=600000000", "-p", &drain[0]])
+            .stderr(Stdio::null())
+            .spawn()?;
+        self.bitten(bites, &process, || {
+            tracer.kill()?;
+            tracer.wait()?;
+            Ok(())
+        })
+    }
+
+    /// A frozen file system: the flush that a writer waits for does not come back.
+    fn watchdog_disk(&self) -> Result<()> {
+        let (bites, process) = (self.said("Watchdog timeout")?, self.property("MainPID")?);
+        let spool = self.machine.spool().display().to_string();
+        let mut writer = Writer::connect(&self.machine.inside(SOCKET))?;
+        host(&["fsfreeze", "--freeze", &spool])?;
+        let sent = writer.send(b"never acknowledged");
+        self.bitten(bites, &process, || {
+            host(&["fsfreeze", "--unfreeze", &spool])?;
+            Ok(())
+        })?;
+        sent?;
+        assert_eq!(writer.told().acked, 0, "an ack without a flush");
+        Ok(())
+    }
+
+    fn restart(&self) -> Result<()> {
+        let kafka = Kafka::builder().start()?;
+        let admin = kafka.admin();
+        admin.create_topic("events", 3, &[])?;
+        admin.allow_produce(USER, "events")?;
+        // The login proves that the service reads the credential.
+        let sasl = format!(
+            "security.protocol = \"SASL_PLAINTEXT\"\nallow_sasl_plaintext = true\n\
+             sasl.mechanism = \"SCRAM-SHA-512\"\nsasl.username = \"{USER}\"\n\
+             sasl.password = {{ credential = \"kafka-password\" }}"
+        );
+        let broker = kafka.address(Listener::SaslPlaintext).to_string();
+        self.configure(&broker, &sasl)?;
+        self.systemctl(&["restart", UNIT])?;
+        let writers = Writers::start(4, &self.machine.inside(SOCKET));
+        for round in 0..4 {
+            let before = writers.seen.acked.load(Ordering::Relaxed);
+            wait_for(WITHIN, "writers at work", || {
+                Ok(writers.seen.acked.load(Ordering::Relaxed) > before + 2000)
+            })?;
+            let process = self.property("MainPID")?;
+            if round == 1 {
+                self.machine.run(&["dpkg", "-i", "/spoolway.deb"])?;
+            } else {
+                self.systemctl(&["restart", UNIT])?;
+            }
+            assert_ne!(self.property("MainPID")?, process, "round {round}");
+        }
+        let seen = writers.seen.clone();
+        let journal = writers.finish()?;
+        let (refused, connected) = (&seen.refused, &seen.connected);
+        assert_eq!(refused.load(Ordering::Relaxed), 0, "refused connections");
+        assert!(
+            connected.load(Ordering::Relaxed) > 4,
+            "nobody had to connect again"
+        );
+        wait_for(WITHIN, "an empty spool", || {
+            let status = self.machine.run(&["spoolway", "status", "--json"])?;
+            let status: serde_json::Value = serde_json::from_str(&status)?;
+            Ok(status["ledger"]["in_spool"] == 0)
+        })?;
+        let records = admin.read_all("events")?;
+        let found = journal.check(&records);
+        assert_eq!(found.lost, [], "{found:?}");
+        eprintln!(
+            "        {} events acknowledged, {} in Kafka, {} sent again by their writers",
+            journal.total_acked(),
+            found.records,
+            found.doubled
+        );
+        Ok(())
+    }
+
+    fn remove(&self) -> Result<()> {
+        self.machine.run(&["dpkg", "-r", "spoolway"])?;
+        assert!(self.systemctl(&["is-active", UNIT]).is_err());
+        self.machine.run(&["test", "-e", CONFIG])?;
+        assert!(!self.machine.inside(SOCKET).exists());
+        let told = self.machine.run(&["dpkg", "-P", "spoolway"])?;
+        assert!(
+            told.contains("the spool was kept") && told.contains("/var/lib/spoolway"),
+            "{told}"
+        );
+        assert!(!self.machine.inside(CONFIG).exists());
+        assert!(spool_has_data(&self.machine.spool()));
+        // Without a spool nothing stays.
+        self.machine.run(&["umount", "/var/lib/spoolway"])?;
+        self.machine.run(&["dpkg", "-i", "/spoolway.deb"])?;
+        self.machine.run(&["dpkg", "-P", "spoolway"])?;
+        assert!(!self.machine.inside("/var/lib/spoolway").exists());
+        Ok(())
+    }
+}
+
+/// Whether the directory holds any file that the daemon wrote.
+fn spool_has_data(spool: &std::path::Path) -> bool {
+    let mut names = std::fs::read_dir(spool).unwrap();
+    names.any(|entry| entry.unwrap().file_name() != "lost+found")
+}

@@ -56,6 +56,7 @@ static:
 # The .deb in a fresh Debian 12 that boots; as root, takes some minutes.
 test-package: deb
 	scripts/setup.sh --package
+	lintian --fail-on error,warning target/debian/spoolway_*.deb
 	SPOOLWAY_DEB=$$(ls -t target/debian/spoolway_*.deb | head -n 1) \
 		$(CARGO) test --locked --test package -- --nocapture --test-threads 1
 

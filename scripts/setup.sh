@@ -2,8 +2,9 @@
 # Gets what the tests, the demo and the benches need on Debian 12: system packages and the
 # Apache Kafka jars. Does not build Spoolway and does not start a broker.
 #
-# usage: scripts/setup.sh [--bench] [--check]
+# usage: scripts/setup.sh [--bench] [--package] [--check]
 #   --bench   also kcat, the peer that the benches compare with
+#   --package also the Debian root that `make test-package` boots; as root
 #   --check   install and fetch nothing; list what is missing and exit 1 if anything is
 #
 # SPOOLWAY_TEST_CACHE names the folder that keeps the jars; default
@@ -16,6 +17,7 @@ cache=${SPOOLWAY_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/spoolway}
 kafka_versions='4.4.0:4.3.1 4.3.1:4.3.1 3.9.2:3.9.2'
 least_java=17
 bench=no
+package=no
 check=no
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -35,6 +37,10 @@ missing_packages() {
     has mkfs.ext4 || [ -x /sbin/mkfs.ext4 ] || printf '%s ' e2fsprogs
     has cc || printf '%s ' gcc libc6-dev
     [ "$bench" = no ] || has kcat || printf '%s ' kcat
+    [ "$package" = no ] || has mmdebstrap || printf '%s ' mmdebstrap
+    [ "$package" = no ] || has systemd-nspawn || printf '%s ' systemd-container
+    [ "$package" = no ] || has strace || printf '%s ' strace
+    [ "$package" = no ] || has lintian || printf '%s ' lintian
 }
 
 # Prints the command prefix that gives root, or nothing when there is none without a password.
@@ -97,9 +103,25 @@ fetch_kafka() {
     trap - EXIT
 }
 
+# A root gets its name last too. Without root there is none, and the test says so.
+make_debian() {
+    root=$cache/debian12-root
+    [ ! -d "$root" ] || return 0
+    if [ "$check" = yes ] || [ "$(id -u)" -ne 0 ]; then
+        say "missing: a Debian 12 root in $root; run this as root with --package"
+        return 1
+    fi
+    say "making a Debian 12 root in $root"
+    mkdir -p "$cache" && rm -rf -- "$root.partial" || return 1
+    mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus,libgcc-s1 \
+        bookworm "$root.partial" >&2 || return 1
+    mv -T -- "$root.partial" "$root"
+}
+
 while [ $# -gt 0 ]; do
     case $1 in
         --bench) bench=yes ;;
+        --package) package=yes ;;
         --check) check=yes ;;
         *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     esac
@@ -114,5 +136,6 @@ if [ "$check" = yes ] || [ "$failed" = no ]; then
         fetch_kafka "${pair%%:*}" "${pair##*:}" || { failed=yes; [ "$check" = yes ] || break; }
     done
 fi
+[ "$package" = no ] || [ "$failed" = yes ] || make_debian || failed=yes
 [ "$failed" = no ] || exit 1
 say "ready: Apache Kafka (broker:tools) $kafka_versions in $cache"

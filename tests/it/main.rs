@@ -31,3 +31,5 @@ mod spool_model;
 mod spool_rig;
 /// The import rules of the tree.
 mod tidy;
+/// The unit file by systemd's own measure.
+mod unit_file;

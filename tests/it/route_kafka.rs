@@ -329,6 +329,43 @@ fn airbyte_topic_pattern_and_envelope_with_the_uuid_as_key() {
     assert!(value(&users[1]).ends_with(&format!("\"_airbyte_data\":{flat}}}")));
 }
 
+/// The uuid that belongs to a stable id: 60 bits of the spool, 62 of the sequence.
+fn uuid_of(stable_id: &str) -> String {
+    let (spool, seq) = stable_id.split_once('-').unwrap();
+    let seq: u64 = seq.parse().unwrap();
+    let low = format!("{:016x}", 1 << 63 | seq);
+    let (a, b, c) = (&spool[1..9], &spool[9..13], &spool[13..16]);
+    format!("{a}-{b}-8{c}-{}-{}", &low[..4], &low[4..])
+}
+
+#[test]
+fn the_uuid_of_an_event_is_the_same_after_a_restart() {
+    let kafka = Kafka::shared();
+    let mut daemon = Daemon::builder(env!("CARGO_BIN_EXE_spoolway"))
+        .bootstrap(&kafka.bootstrap())
+        .topic("ab-late")
+        .route("preset = \"airbyte\"")
+        .start()
+        .unwrap();
+    let events: Vec<String> = (0..20).map(|n| format!("{{\"n\":{n}}}")).collect();
+    let _writer = write(
+        &daemon,
+        &events.iter().map(String::as_str).collect::<Vec<_>>(),
+    );
+    daemon.kill9().unwrap();
+    kafka.admin().create_topic("ab-late", 1, &[]).unwrap();
+    daemon.start().unwrap();
+    wait_drained(&daemon);
+    let records = kafka.admin().read_all("ab-late").unwrap();
+    assert_eq!(records.len(), 20);
+    let spool = daemon.status_json().unwrap()["spool_id"].clone();
+    for (seq, record) in (1..).zip(&records) {
+        let id = String::from_utf8(record.header("spoolway-id").unwrap().to_vec()).unwrap();
+        assert!(id.ends_with(&format!("-{seq}")), "{id} of {spool}");
+        assert_eq!(key(record), Some(uuid_of(&id)));
+    }
+}
+
 #[test]
 fn a_writer_cannot_pick_a_topic_outside_the_template() {
     let kafka = Kafka::shared();

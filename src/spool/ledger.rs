@@ -6,6 +6,10 @@
 
 use super::block::{BlockError, Bytes};
 
+/// More events than any spool sees; a larger count on disk is damage, and sums of what is
+/// within it do not overflow.
+const COUNT_MAX: u64 = 1 << 48;
+
 /// How an event left the spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
@@ -57,11 +61,15 @@ impl Counts {
     }
 
     pub(super) fn decode(at: &mut Bytes<'_>) -> Result<Self, BlockError> {
+        let mut number = || match at.u64()? {
+            number if number <= COUNT_MAX => Ok(number),
+            _ => Err(BlockError::Inconsistent),
+        };
         Ok(Self {
-            delivered: at.u64()?,
-            dead_lettered: at.u64()?,
-            dropped: at.u64()?,
-            lost: at.u64()?,
+            delivered: number()?,
+            dead_lettered: number()?,
+            dropped: number()?,
+            lost: number()?,
         })
     }
 }

@@ -50,8 +50,8 @@ rpm: all assets
 
 # One file without a library: TARGET=aarch64-unknown-linux-musl for the other machine.
 static:
-	$(CARGO) zigbuild --release --locked --target $(TARGET)
-	ls -l target/$(TARGET)/release/spoolway
+	$(CARGO) zigbuild --profile static --locked --bin spoolway --target $(TARGET)
+	ls -l target/$(TARGET)/static/spoolway
 
 # The .deb in a fresh Debian 12 that boots; as root, takes some minutes.
 test-package: deb

@@ -17,6 +17,8 @@ mod producer_faults;
 mod producer_kafka;
 /// What the tests of the producer share.
 mod producer_rig;
+/// What the documents tell the reader to type.
+mod readme;
 /// The pages that map other products to routes.
 mod route_docs;
 /// Routes against a real Apache Kafka: what the four products can say.

@@ -1,0 +1,78 @@
+//! What README.md and docs/operations.md tell the reader to type: it is run, or at least
+//! known to the command line. The package's commands are run by tests/package.
+
+use std::fs;
+use std::process::Command;
+
+const README: &str = include_str!("../../README.md");
+const OPERATIONS: &str = include_str!("../../docs/operations.md");
+
+/// The fenced blocks of a language.
+fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
+    let fence = format!("```{language}\n");
+    let after = text.split(fence.as_str()).skip(1);
+    after.filter_map(|rest| rest.split("```").next()).collect()
+}
+
+#[test]
+fn the_first_look_of_the_readme_makes_an_event_durable() {
+    let look = blocks(README, "sh")
+        .into_iter()
+        .find(|block| block.contains("--socket ./app.sock"));
+    let binary = env!("CARGO_BIN_EXE_spoolway");
+    let script = look
+        .expect("a first look in the README")
+        .replace("cargo build --release\n", "")
+        .replace("target/release/spoolway", binary)
+        // A person is slower than a start.
+        .replace(
+            "echo ",
+            "while ! [ -S app.sock ]; do sleep 0.05; done; echo ",
+        );
+    assert!(script.matches(binary).count() == 2, "{script}");
+    let dir = tempfile::tempdir().unwrap();
+    let script = format!("{script}result=$?; kill $!; wait; exit $result");
+    let output = Command::new("timeout")
+        .args(["60", "sh", "-c", &script])
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script}\n{err}");
+}
+
+#[test]
+fn the_configuration_of_the_readme_is_accepted() {
+    let text = blocks(README, "toml")
+        .into_iter()
+        .find(|block| block.contains("[spool]"));
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("readme.toml");
+    fs::write(&file, text.expect("a configuration in the README")).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_spoolway"))
+        .args(["check", "--without-files"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{err}");
+}
+
+#[test]
+fn every_command_that_the_documents_show_exists() {
+    let shown = [README, OPERATIONS].map(|text| blocks(text, "sh"));
+    let commands = shown.iter().flatten().flat_map(|block| block.lines());
+    let commands = commands.filter_map(|line| line.trim().strip_prefix("spoolway "));
+    let mut count = 0;
+    for command in commands {
+        let words = command.split(['#', '|']).next().unwrap_or_default();
+        let output = Command::new(env!("CARGO_BIN_EXE_spoolway"))
+            .args(words.split_whitespace())
+            .arg("--help")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "spoolway {words}");
+        count += 1;
+    }
+    assert!(count > 3, "{count}");
+}

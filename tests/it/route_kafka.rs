@@ -460,3 +460,38 @@ fn a_changed_route_governs_the_backlog() {
     let wanted: Vec<Option<String>> = (0..500).map(|n| Some(n.to_string())).collect();
     assert_eq!(keys, wanted);
 }
+
+#[test]
+fn events_without_a_route_wait_while_the_dead_letter_store_is_full() {
+    let kafka = Kafka::shared();
+    kafka.admin().create_topic("full-dead", 1, &[]).unwrap();
+    let daemon = Daemon::builder(env!("CARGO_BIN_EXE_spoolway"))
+        .bootstrap(&kafka.bootstrap())
+        .topic("full-dead")
+        .route("trigger = '@page'")
+        .spool("dead_letter_max_bytes = \"1MiB\"")
+        .start()
+        .unwrap();
+    let strange = format!("{{\"type\":\"x\",\"pad\":\"{}\"}}", "x".repeat(400_000));
+    let page = call("page");
+    for _ in 0..4 {
+        let _writer = write(&daemon, &[&strange, &page]);
+    }
+    wait_for(
+        WITHIN,
+        "the pages",
+        || Ok(ledger(&daemon, "delivered") == 4),
+    )
+    .unwrap();
+    wait_for(WITHIN, "a full store", || {
+        Ok(daemon.log().contains("cannot store dead letters"))
+    })
+    .unwrap();
+    assert!(ledger(&daemon, "in_spool") > 0);
+    let text = fs::read_to_string(daemon.config()).unwrap();
+    fs::write(daemon.config(), text.replace("'@page'", "'true'")).unwrap();
+    daemon.sighup().unwrap();
+    wait_drained(&daemon);
+    let total = ledger(&daemon, "dead_lettered") + ledger(&daemon, "delivered");
+    assert_eq!(total, 8);
+}

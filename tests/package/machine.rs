@@ -157,9 +157,11 @@ impl Machine {
             let children = format!("/proc/{id}/task/{id}/children");
             let children = fs::read_to_string(children).unwrap_or_default();
             self.leader = children.split_whitespace().next().unwrap_or("0").parse()?;
+            // A degraded system runs too, and is told by a failure whose last line says so.
             let state = self.run(&["systemctl", "is-system-running"]);
             let state = state.unwrap_or_else(|error| error.to_string());
-            Ok(state.contains("running") || state.contains("degraded"))
+            let state = state.lines().last().unwrap_or_default();
+            Ok(["running", "degraded"].contains(&state))
         })
         .with_context(|| fs::read_to_string(self.path("console")).unwrap_or_default())
     }

@@ -67,8 +67,14 @@ fn broker() -> Result<Kafka> {
         .start()
 }
 
+/// The daemon to measure: this build's, or the one that SPOOLWAY_BENCH_BINARY names.
+fn binary() -> std::path::PathBuf {
+    let named = std::env::var_os("SPOOLWAY_BENCH_BINARY");
+    named.map_or_else(|| env!("CARGO_BIN_EXE_spoolway").into(), Into::into)
+}
+
 fn daemon(kafka: &Kafka, topic: &str) -> spoolway_test_support::daemon::Builder {
-    Daemon::builder(env!("CARGO_BIN_EXE_spoolway"))
+    Daemon::builder(binary())
         .bootstrap(&kafka.bootstrap())
         .topic(topic)
         .spool("max_bytes = \"40GiB\"")
@@ -140,7 +146,7 @@ fn drain() -> Result<()> {
 
     topic("spoolway")?;
     // Nobody listens on port 1: the events stay in the spool until the restart.
-    let mut away = Daemon::builder(env!("CARGO_BIN_EXE_spoolway"))
+    let mut away = Daemon::builder(binary())
         .bootstrap("127.0.0.1:1")
         .topic("spoolway")
         .spool("max_bytes = \"40GiB\"")
@@ -279,7 +285,7 @@ fn backlog() -> Result<()> {
     );
     let kafka = broker()?;
     kafka.admin().create_topic("backlog", PARTITIONS, &[])?;
-    let mut daemon = Daemon::builder(env!("CARGO_BIN_EXE_spoolway"))
+    let mut daemon = Daemon::builder(binary())
         .bootstrap("127.0.0.1:1")
         .topic("backlog")
         .spool("max_bytes = \"40GiB\"")

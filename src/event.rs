@@ -7,6 +7,9 @@ use std::sync::Arc;
 /// Milliseconds since the Unix epoch, as the host's clock read when the event arrived.
 pub type UnixMillis = i64;
 
+/// Size of an event that room for ends is made by, in bytes.
+const USUAL_EVENT_BYTES: usize = 128;
+
 /// Several whole events of one source, as one read delivered them.
 ///
 /// What travels between owners is a read, never a single event: a hand-over per event
@@ -18,6 +21,14 @@ pub struct EventBuf {
 }
 
 impl EventBuf {
+    /// An empty buffer with room for `bytes` of payload, so that it need not grow by copies.
+    pub fn with_room(bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            ends: Vec::with_capacity(bytes / USUAL_EVENT_BYTES),
+        }
+    }
+
     /// Appends one event. An empty event is an event.
     ///
     /// The caller keeps a buffer below 4 GiB; framing closes one far earlier.

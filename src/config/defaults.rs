@@ -29,9 +29,9 @@ impl SpoolConfig {
             when_full: WhenFull::Block,
             commit_interval: Duration::ZERO,
             compression: SpoolCodec::Lz4,
-            generation_bytes: 128 << 20,
-            intake_memory: 8 << 20,
-            cache_bytes: 8 << 20,
+            generation_bytes: 16 << 20,
+            intake_memory: 4 << 20,
+            cache_bytes: 4 << 20,
             dead_letter_max_bytes: 256 << 20,
         }
     }

@@ -138,7 +138,10 @@ impl Reader<'_> {
         READ_BUFFER.with_borrow_mut(|buffer| match self.stream.try_read(buffer) {
             Ok(0) => Step::End,
             Ok(count) => {
-                let mut framed = Framed::default();
+                let mut framed = Framed {
+                    events: EventBuf::with_room(count),
+                    refused: Vec::new(),
+                };
                 self.decoder
                     .feed(buffer.get(..count).unwrap_or_default(), &mut framed);
                 Step::Data(framed)

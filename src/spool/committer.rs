@@ -7,14 +7,14 @@
 //!
 //! Owns the newest generation's write position. Does not read, remove or route.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::barrier;
 use super::block::{BLOCK_TARGET, Block};
 use super::builder::Builder;
-use super::generations::{Generation, OpenGeneration, State};
+use super::generations::{Generation, OPEN_BESIDES_NEWEST, OpenGeneration, State};
 use super::intake::{Append, Mail, Mailbox};
 use super::page;
 use super::quarantine;
@@ -25,13 +25,15 @@ use super::tracker::Tracker;
 use crate::proof::{DiskAuthority, Seq, SeqRange};
 
 /// Most bytes of events in one commit: bounds the time to the first receipt.
-const COMMIT_LIMIT: usize = 4 * 1024 * 1024;
+const COMMIT_LIMIT: usize = 2 * 1024 * 1024;
 /// First pause after a failed commit, doubled up to the second.
 const BACKOFF: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Space wanted above the reserve before a failed commit is tried again: its pages, the
 /// snapshot sled writes when it opens, and the block tables of the file system.
 const COMMIT_ROOM: u64 = 2 * COMMIT_LIMIT as u64;
+/// Longest wait for a surplus generation to be closed before the next one is begun all the same.
+const CLOSING_PATIENCE: Duration = Duration::from_secs(2);
 /// Space is measured after this many stored bytes.
 const QUOTA_EVERY: u64 = 1024 * 1024;
 
@@ -311,9 +313,25 @@ impl Committer {
         if first == self.generation {
             return;
         }
+        self.wait_for_closing();
         match create(&self.shared, first) {
             Ok(generation) => self.adopt(generation),
             Err(error) => self.shared.failed("cannot begin a new generation", &error),
+        }
+    }
+
+    /// Waits until the keeper has closed what earlier rotations left over: each open database
+    /// holds memory, and a fast writer must not open them faster than they can be closed.
+    fn wait_for_closing(&self) {
+        let mut table = lock(&self.shared.table);
+        while table.databases_besides_newest() > OPEN_BESIDES_NEWEST && !table.stopping {
+            self.shared.changed.notify_all();
+            let woken = self.shared.changed.wait_timeout(table, CLOSING_PATIENCE);
+            let (guard, waited) = woken.unwrap_or_else(PoisonError::into_inner);
+            table = guard;
+            if waited.timed_out() {
+                return;
+            }
         }
     }
 

@@ -191,6 +191,12 @@ impl Table {
         open.into_iter().map(|(_, first)| first).collect()
     }
 
+    /// Databases that are open, or still being opened or closed, besides the newest.
+    pub(super) fn databases_besides_newest(&self) -> usize {
+        let busy = |g: &&Generation| matches!(g.state, State::Busy(_));
+        self.open_besides_newest().len() + self.generations.values().filter(busy).count()
+    }
+
     /// Resolves `range` as far as it lies in open generations; `newly` hears of each piece
     /// resolved for the first time. Returns the first event that lies in a closed one.
     pub(super) fn resolve(

@@ -88,7 +88,9 @@ impl Keeper {
         let due = Instant::now() + ROUND;
         loop {
             let now = Instant::now();
-            if table.stopping || table.make_room || table.suspect.is_some() || now >= due {
+            let surplus = table.open_besides_newest().len() > OPEN_BESIDES_NEWEST;
+            let urgent = surplus || table.make_room || table.suspect.is_some();
+            if table.stopping || urgent || now >= due {
                 return !table.stopping;
             }
             let woken = self.shared.changed.wait_timeout(table, due - now);

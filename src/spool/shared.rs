@@ -20,7 +20,7 @@ use crate::config::SpoolConfig;
 use crate::proof::Seq;
 
 /// Most bytes of committed blocks kept for a cursor that keeps up.
-const HAND_BYTES: usize = 4 * 1024 * 1024;
+const HAND_BYTES: usize = 2 * 1024 * 1024;
 
 /// The reserve is made only when this many times its size is free.
 const RESERVE_ROOM: u64 = 4;

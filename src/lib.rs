@@ -13,6 +13,7 @@
 //! - [`daemon`]: wires the four owners together, starts and stops them.
 //! - [`cli`]: the commands of the `spoolway` binary.
 //! - [`logging`]: log lines on standard error.
+//! - [`memory`]: how the allocator is set up.
 //!
 //! `tests/it/tidy.rs` reads the imports and fails when an arrow points back.
 
@@ -24,6 +25,7 @@ pub mod event;
 pub mod input;
 pub mod kafka;
 pub mod logging;
+pub mod memory;
 pub mod proof;
 pub mod route;
 pub mod spool;

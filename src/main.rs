@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    spoolway::memory::keep_small();
     spoolway::cli::main(std::env::args_os())
 }

@@ -71,11 +71,11 @@ pub struct SpoolConfig {
     pub commit_interval: Duration,
     /// Codec of blocks on disk. Default lz4.
     pub compression: SpoolCodec,
-    /// A generation is rotated when its file has this many bytes. Default 128 MiB.
+    /// A generation is rotated when its file has this many bytes. Default 16 MiB.
     pub generation_bytes: u64,
-    /// Most bytes accepted from inputs but not yet committed. Default 8 MiB.
+    /// Most bytes accepted from inputs but not yet committed. Default 4 MiB.
     pub intake_memory: u32,
-    /// Cache given to each open sled database, bytes. Default 8 MiB.
+    /// Cache given to each open sled database, bytes. Default 4 MiB.
     pub cache_bytes: u64,
     /// Most bytes of the dead-letter store. Default 256 MiB.
     pub dead_letter_max_bytes: u64,

@@ -7,8 +7,8 @@
 //!
 //! Owns the newest generation's write position. Does not read, remove or route.
 
-use std::sync::{Arc, PoisonError};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::barrier;
@@ -25,7 +25,7 @@ use super::tracker::Tracker;
 use crate::proof::{DiskAuthority, Seq, SeqRange};
 
 /// Most bytes of events in one commit: bounds the time to the first receipt.
-const COMMIT_LIMIT: usize = 2 * 1024 * 1024;
+const COMMIT_LIMIT: usize = 1024 * 1024;
 /// First pause after a failed commit, doubled up to the second.
 const BACKOFF: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);

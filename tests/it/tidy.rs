@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Which modules of the crate each may import. Data flows input → spool → drain → kafka;
 /// the drain stands between and knows both neighbours.
-const MAY_IMPORT: [(&str, &[&str]); 11] = [
+const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("event", &[]),
     ("proof", &[]),
     ("route", &["event", "proof"]),
@@ -15,6 +15,7 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("input", &["config", "event", "spool"]),
     ("drain", &["config", "kafka", "proof", "route", "spool"]),
     ("logging", &["config"]),
+    ("memory", &[]),
     (
         "daemon",
         &[
@@ -163,11 +164,12 @@ fn authorities_are_handed_out_in_one_place() {
 }
 
 #[test]
-fn unsafe_code_stays_in_the_barrier() {
+fn unsafe_code_stays_in_two_files() {
+    const UNSAFE: [&str; 2] = ["src/memory.rs", "src/spool/barrier.rs"];
     for source in sources() {
         let path = source.path.to_string_lossy().into_owned();
         if source.code().contains("unsafe {") || source.code().contains("unsafe(") {
-            assert_eq!(path, "src/spool/barrier.rs", "{path} has unsafe code");
+            assert!(UNSAFE.contains(&&*path), "{path} has unsafe code");
         }
     }
 }

@@ -35,3 +35,5 @@ mod spool_rig;
 mod tidy;
 /// The unit file by systemd's own measure.
 mod unit_file;
+/// The oldest and the newest Kafka.
+mod versions;

@@ -3,6 +3,7 @@
 //! Owns the state; how events are placed and settled is in `place` and `settle`.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -26,6 +27,10 @@ const BEAT: Duration = Duration::from_secs(1);
 /// Shortest time between two hand-overs of progress to the committer. Bounds what a crash
 /// sends twice to what was acknowledged within it, plus the committer's own flush time.
 const SAVE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Once caught up, new blocks are read this long after the first of them: at low rates every
+/// commit is a block, and one wake-up a commit costs as much as the commit.
+const NAP: Duration = Duration::from_millis(1);
 
 /// Shortest time between two updates of the status.
 const STATUS_INTERVAL: Duration = Duration::from_millis(200);
@@ -59,6 +64,9 @@ pub(super) struct State {
     saved_at: Instant,
     published_at: Instant,
     stop_at: Option<Instant>,
+    /// Set by the first new block; nobody is told of another until this is cleared.
+    announced: Arc<AtomicBool>,
+    nap_until: Option<Instant>,
 }
 
 impl State {
@@ -71,8 +79,12 @@ impl State {
         inbox: Sender<Message>,
         published: Arc<Mutex<DrainStatus>>,
     ) -> Self {
+        let announced = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&announced);
         cursor.on_new_block(move || {
-            let _ = inbox.send(Message::NewBlock);
+            if !told.swap(true, Ordering::AcqRel) {
+                let _ = inbox.send(Message::NewBlock);
+            }
         });
         let now = Instant::now();
         let mut state = Self {
@@ -93,6 +105,8 @@ impl State {
             saved_at: now,
             published_at: now,
             stop_at: None,
+            announced,
+            nap_until: None,
         };
         state.use_topics();
         state
@@ -135,6 +149,12 @@ impl State {
         let again = (0..LAGGING_BLOCKS)
             .take_while(|_| self.lagging_pass(now))
             .count();
+        if self.nap_until.is_some_and(|until| now < until) {
+            return again > 0;
+        }
+        self.nap_until = None;
+        // Before the look: a block that comes after it is announced anew.
+        self.announced.store(false, Ordering::Release);
         self.main_pass(now) || again > 0
     }
 
@@ -157,7 +177,9 @@ impl State {
     fn take(&mut self, message: Message, now: Instant) {
         match message {
             Message::Report(report) => self.settle(report, now),
-            Message::NewBlock => {}
+            Message::NewBlock => {
+                self.nap_until.get_or_insert(now + NAP);
+            }
             Message::Reload(settings) => {
                 info!("routes and batch settings are in force from the next event on");
                 self.settings = *settings;
@@ -222,7 +244,10 @@ impl State {
             .filter_map(|lane| lane.deadline(limits.linger))
             .min();
         let save = self.unsaved.then(|| self.saved_at + SAVE_INTERVAL);
-        let wake = [linger, save, self.stop_at].into_iter().flatten().min();
+        let wake = [linger, save, self.stop_at, self.nap_until]
+            .into_iter()
+            .flatten()
+            .min();
         wake.map_or(BEAT, |at| at.saturating_duration_since(now).min(BEAT))
     }
 

@@ -13,7 +13,8 @@ pub struct InputStats {
     pub connections_total: AtomicU64,
     /// Connections turned away at the limit.
     pub connections_refused: AtomicU64,
-    /// Writers closed because they did not read their answers.
+    /// Connections that ended with answers unread: the writer went away, or was closed
+    /// because it did not read.
     pub closed_unread: AtomicU64,
     /// Events framed.
     pub events: AtomicU64,

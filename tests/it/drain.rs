@@ -108,11 +108,10 @@ fn events_with_a_key_keep_their_order_and_go_where_the_java_client_sends_them() 
     }));
 }
 
-#[test]
-fn a_dead_partition_does_not_hold_up_the_others_and_catches_up_in_order() {
-    let cluster = Cluster::start(2);
+/// A daemon that has delivered 200 keyed events, and whose partition 1 is dead since.
+fn with_a_dead_partition(cluster: &Cluster) -> (Daemon, Writer) {
     cluster.create_topic("events", 2);
-    let daemon = daemon(&cluster)
+    let daemon = daemon(cluster)
         .route("key = \"k\"")
         .kafka("batch.events = 20")
         .kafka("request.timeout.ms = 1000")
@@ -121,10 +120,16 @@ fn a_dead_partition_does_not_hold_up_the_others_and_catches_up_in_order() {
     let mut writer = daemon.writer().unwrap();
     write(&mut writer, 0..200);
     cluster.wait_until("all there", WITHIN, all("events", 200));
-
     // An append whose answer is lost would come again after a restart, as it must.
     wait_drained(&daemon);
     cluster.broker_down(2);
+    (daemon, writer)
+}
+
+#[test]
+fn a_dead_partition_does_not_hold_up_the_others_and_catches_up_in_order() {
+    let cluster = Cluster::start(2);
+    let (daemon, mut writer) = with_a_dead_partition(&cluster);
     let dead = cluster.records("events", 1).len();
     // Far more for the dead partition than its batches can hold.
     write(&mut writer, 200..4_200);
@@ -164,19 +169,7 @@ fn expected(cluster: &Cluster, count: u64) -> usize {
 #[test]
 fn holes_survive_a_restart_and_nothing_is_sent_twice() {
     let cluster = Cluster::start(2);
-    cluster.create_topic("events", 2);
-    let mut daemon = daemon(&cluster)
-        .route("key = \"k\"")
-        .kafka("batch.events = 20")
-        .kafka("request.timeout.ms = 1000")
-        .start()
-        .unwrap();
-    let mut writer = daemon.writer().unwrap();
-    write(&mut writer, 0..200);
-    cluster.wait_until("all there", WITHIN, all("events", 200));
-    // An append whose answer is lost would come again after a restart, as it must.
-    wait_drained(&daemon);
-    cluster.broker_down(2);
+    let (mut daemon, mut writer) = with_a_dead_partition(&cluster);
     write(&mut writer, 200..3_000);
     let alive = expected(&cluster, 3_000);
     cluster.wait_until("the living partition", WITHIN, |state| {

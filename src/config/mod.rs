@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub mod certificate;
 mod defaults;
 mod keys;
 mod load;

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::link::{Link, Pulse, Stream};
 use super::sasl::{self, SaslFailure};
-use super::tls::{self, TlsFailure};
+use super::tls::{self, TlsFailure, TlsSession};
 use crate::config::{HostPort, KafkaConfig};
 
 /// Largest answer that is read. Ours are small: an answer to a produce request takes some
@@ -30,6 +30,45 @@ const NOT_SENT_LOW_WATER: u32 = 128 << 10;
 /// Idle time before the first keepalive probe, and between probes: a broker that vanished
 /// while nothing was sent is noticed within about a minute.
 const KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// The steps to a connection, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Step {
+    #[error("name lookup")]
+    Dns,
+    #[error("TCP")]
+    Tcp,
+    #[error("TLS handshake")]
+    Tls,
+    #[error("version exchange")]
+    Versions,
+    #[error("SASL login")]
+    Sasl,
+}
+
+/// How far an attempt came.
+#[derive(Debug)]
+pub(super) struct Trace {
+    /// The step it is in; the last one after a success.
+    pub(super) step: Step,
+    /// What the name resolved to.
+    pub(super) addresses: Vec<SocketAddr>,
+    /// The address that took the connection.
+    pub(super) peer: Option<SocketAddr>,
+    /// What was agreed in the handshake.
+    pub(super) tls: Option<TlsSession>,
+}
+
+impl Default for Trace {
+    fn default() -> Self {
+        Self {
+            step: Step::Dns,
+            addresses: Vec::new(),
+            peer: None,
+            tls: None,
+        }
+    }
+}
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +89,7 @@ pub(super) enum ConnectError {
         host: String,
         port: u16,
         seconds: u64,
-        step: &'static str,
+        step: Step,
     },
     #[error(transparent)]
     Tls(#[from] TlsFailure),
@@ -64,6 +103,18 @@ pub(super) enum ConnectError {
 }
 
 impl ConnectError {
+    /// The step that failed.
+    pub(super) fn step(&self) -> Step {
+        match self {
+            Self::Resolve { .. } | Self::NoAddress { .. } => Step::Dns,
+            Self::Tcp { .. } | Self::Socket(_) => Step::Tcp,
+            Self::TimedOut { step, .. } => *step,
+            Self::Tls(_) => Step::Tls,
+            Self::Versions(_) => Step::Versions,
+            Self::Sasl(_) => Step::Sasl,
+        }
+    }
+
     /// Whether only a person can mend it. It is retried all the same.
     pub(super) fn needs_person(&self) -> bool {
         match self {
@@ -91,15 +142,33 @@ impl Connector {
 
     /// Opens a connection that is ready for requests.
     pub(super) async fn connect(&self, to: &HostPort) -> Result<Connection, ConnectError> {
+        let mut trace = Trace::default();
+        let opened = self.connect_traced(to, &mut trace).await;
+        let failed = opened.as_ref().err().map(ConnectError::step);
+        tracing::debug!(
+            host = to.host,
+            port = to.port,
+            ?failed,
+            ?trace,
+            "connecting"
+        );
+        opened
+    }
+
+    /// The same; `trace` says how far it came, also when it fails.
+    pub(super) async fn connect_traced(
+        &self,
+        to: &HostPort,
+        trace: &mut Trace,
+    ) -> Result<Connection, ConnectError> {
         let deadline = Instant::now() + self.config.connect_timeout;
-        let mut step = "name lookup and TCP";
-        match timeout_at(deadline, self.open(to, deadline, &mut step)).await {
+        match timeout_at(deadline, self.open(to, deadline, trace)).await {
             Ok(opened) => opened,
             Err(_) => Err(ConnectError::TimedOut {
                 host: to.host.clone(),
                 port: to.port,
                 seconds: self.config.connect_timeout.as_secs(),
-                step,
+                step: trace.step,
             }),
         }
     }
@@ -108,22 +177,24 @@ impl Connector {
         &self,
         to: &HostPort,
         deadline: Instant,
-        step: &mut &'static str,
+        trace: &mut Trace,
     ) -> Result<Connection, ConnectError> {
-        let tcp = self.tcp(to, deadline).await?;
+        let tcp = self.tcp(to, deadline, trace).await?;
         let socket = SockRef::from(&tcp).try_clone();
         let socket = socket.map_err(ConnectError::Socket)?;
         let stream = match &self.config.tls {
             None => Stream::Plain(tcp),
             Some(tls) => {
-                *step = "TLS handshake";
-                Stream::Tls(Box::new(tls::handshake(tls, &to.host, tcp).await?))
+                trace.step = Step::Tls;
+                let stream = tls::handshake(tls, &to.host, tcp).await?;
+                trace.tls = Some(TlsSession::of(&stream));
+                Stream::Tls(Box::new(stream))
             }
         };
         let pulse = Pulse::new();
         let link = Link::new(stream, pulse.clone());
         let client_id = self.config.client_id.clone();
-        *step = "version exchange";
+        trace.step = Step::Versions;
         let mut messenger = Messenger::new(link, MAX_ANSWER_BYTES, client_id);
         if let Err(failure) = messenger.sync_versions().await {
             // In TLS 1.3 the broker's verdict on our certificate comes after the handshake.
@@ -134,7 +205,7 @@ impl Connector {
         }
         let mut lifetime = None;
         if let Some(sasl) = &self.config.sasl {
-            *step = "SASL login";
+            trace.step = Step::Sasl;
             lifetime = sasl::login(&messenger, sasl).await?;
         }
         Ok(Connection {
@@ -146,7 +217,12 @@ impl Connector {
     }
 
     /// Tries every address of the name in turn, each within its share of the time.
-    async fn tcp(&self, to: &HostPort, deadline: Instant) -> Result<TcpStream, ConnectError> {
+    async fn tcp(
+        &self,
+        to: &HostPort,
+        deadline: Instant,
+        trace: &mut Trace,
+    ) -> Result<TcpStream, ConnectError> {
         let host = || to.host.clone();
         let found = tokio::net::lookup_host((to.host.as_str(), to.port)).await;
         let found = found.map_err(|source| ConnectError::Resolve {
@@ -154,6 +230,8 @@ impl Connector {
             source,
         })?;
         let addresses: Vec<SocketAddr> = found.collect();
+        trace.step = Step::Tcp;
+        trace.addresses.clone_from(&addresses);
         let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
         let mut failure = ConnectError::NoAddress { host: host() };
         for address in addresses {
@@ -162,7 +240,10 @@ impl Connector {
             let tried = timeout(share, self.tcp_to(address)).await;
             let tried = tried.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
             match tried {
-                Ok(stream) => return Ok(stream),
+                Ok(stream) => {
+                    trace.peer = Some(address);
+                    return Ok(stream);
+                }
                 Err(source) => failure = ConnectError::Tcp { address, source },
             }
         }

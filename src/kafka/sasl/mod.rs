@@ -7,66 +7,22 @@
 use std::time::Duration;
 
 use rsasl::prelude::{Mechname, SASLClient, SASLConfig};
-use rskafka::messenger::{Messenger, RequestError};
+use rskafka::messenger::Messenger;
 use zeroize::Zeroizing;
 
-use super::connect::request_failure;
 use super::link::Link;
 use super::wire::{SaslHello, SaslToken};
-use crate::config::secret::SecretError;
 use crate::config::{SaslConfig, SaslMechanism};
+
+mod failure;
+
+pub(super) use failure::SaslFailure;
 
 /// Messages that a login may take; SCRAM takes two.
 const MAX_STEPS: usize = 8;
 
 /// Answer of a listener without SASL.
 const ILLEGAL_SASL_STATE: i16 = 34;
-
-/// Why the login failed. No text contains the password.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum SaslFailure {
-    #[error("SASL: this listener has no login; check the port and security.protocol")]
-    NoLogin,
-    #[error("SASL: {0}")]
-    Secret(#[from] SecretError),
-    #[error(
-        "SASL: the broker does not offer {wanted} here, only {offered}; change \
-             sasl.mechanism or the listener"
-    )]
-    Mechanism {
-        wanted: &'static str,
-        offered: String,
-    },
-    #[error(
-        "SASL {mechanism} login of {username:?} was refused: {reason}; check sasl.username \
-             and sasl.password"
-    )]
-    Refused {
-        mechanism: &'static str,
-        username: String,
-        reason: String,
-    },
-    #[error("SASL {mechanism}: {reason}")]
-    Exchange {
-        mechanism: &'static str,
-        reason: String,
-    },
-    #[error("SASL: connection lost during the login: {0}")]
-    Connection(String),
-}
-
-impl SaslFailure {
-    /// Whether only a person can mend it.
-    pub(super) fn needs_person(&self) -> bool {
-        !matches!(self, Self::Connection(_))
-    }
-}
-
-impl From<RequestError> for SaslFailure {
-    fn from(error: RequestError) -> Self {
-        Self::Connection(request_failure(&error))
-    }
-}
 
 fn name(mechanism: SaslMechanism) -> &'static str {
     match mechanism {

@@ -1,0 +1,43 @@
+//! What a certificate says about itself: whose it is, and how long it is good.
+//!
+//! For `check`, `status` and error texts. Verifies no signature and decides no trust.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+
+/// What it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Subject as RFC 4514 writes it, e.g. `CN=broker-1,O=Example`.
+    pub subject: String,
+    /// Not good before.
+    pub not_before: SystemTime,
+    /// Not good after.
+    pub not_after: SystemTime,
+    /// Issuer and subject are the same.
+    pub self_signed: bool,
+}
+
+/// The bytes are no X.509 certificate.
+#[derive(Debug, thiserror::Error)]
+#[error("not an X.509 certificate: {0}")]
+pub struct NotACertificate(x509_cert::der::Error);
+
+impl Facts {
+    /// Reads a certificate in DER.
+    ///
+    /// # Errors
+    /// When the bytes are no certificate, or one with more behind it.
+    pub fn of(der: &[u8]) -> Result<Self, NotACertificate> {
+        let parsed = Certificate::from_der(der).map_err(NotACertificate)?;
+        let inner = parsed.tbs_certificate;
+        Ok(Self {
+            subject: inner.subject.to_string(),
+            not_before: UNIX_EPOCH + inner.validity.not_before.to_unix_duration(),
+            not_after: UNIX_EPOCH + inner.validity.not_after.to_unix_duration(),
+            self_signed: inner.subject == inner.issuer,
+        })
+    }
+}

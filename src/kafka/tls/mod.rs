@@ -1,0 +1,116 @@
+//! TLS towards a broker: which certificates are trusted, and who we are.
+//!
+//! rustls with ring, TLS 1.2 at least. Files are read at each handshake. Does not open TCP.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ProtocolVersion};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::config::TlsConfig;
+use crate::config::certificate::Facts;
+
+mod failure;
+mod material;
+mod verify;
+
+pub(super) use failure::{TlsFailure, explain};
+use material::MaterialError;
+use verify::BrokerVerifier;
+
+/// What was agreed with a broker.
+#[derive(Debug, Clone)]
+pub(super) struct TlsSession {
+    /// `TLSv1_2` or `TLSv1_3`.
+    pub(super) version: Option<ProtocolVersion>,
+    /// The broker's own certificate.
+    pub(super) certificate: Option<Facts>,
+}
+
+impl TlsSession {
+    pub(super) fn of(stream: &TlsStream<TcpStream>) -> Self {
+        let (_, session) = stream.get_ref();
+        let chain = session.peer_certificates().unwrap_or_default();
+        Self {
+            version: session.protocol_version(),
+            certificate: chain.first().and_then(|leaf| Facts::of(leaf).ok()),
+        }
+    }
+}
+
+impl fmt::Display for TlsSession {
+    /// As `TLSv1_3 with CN=kafka`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let version = self.version.and_then(|v| v.as_str()).unwrap_or("TLS");
+        let subject = self.certificate.as_ref().map(|facts| &*facts.subject);
+        write!(f, "{version} with {}", subject.unwrap_or("an unknown name"))
+    }
+}
+
+/// Runs the handshake over `tcp` with the broker called `host`.
+pub(super) async fn handshake(
+    config: &TlsConfig,
+    host: &str,
+    tcp: TcpStream,
+) -> Result<TlsStream<TcpStream>, TlsFailure> {
+    let name = ServerName::try_from(host.to_owned()).map_err(|source| TlsFailure::Name {
+        host: host.to_owned(),
+        source,
+    })?;
+    let config = config.clone();
+    // Reading files and the system's store takes milliseconds; not on the async threads.
+    let built = tokio::task::spawn_blocking(move || client_config(&config)).await;
+    let built = built.map_err(|e| TlsFailure::Setup {
+        reason: e.to_string(),
+    })??;
+    let connected = TlsConnector::from(Arc::new(built)).connect(name, tcp).await;
+    connected.map_err(|source| {
+        let inner = source
+            .get_ref()
+            .and_then(|e| e.downcast_ref::<rustls::Error>());
+        match inner {
+            Some(error) => explain(host, error),
+            None => TlsFailure::Io {
+                host: host.to_owned(),
+                source,
+            },
+        }
+    })
+}
+
+fn client_config(config: &TlsConfig) -> Result<ClientConfig, TlsFailure> {
+    let setup = |e: rustls::Error| TlsFailure::Setup {
+        reason: e.to_string(),
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let roots = Arc::new(material::roots(config.ca_file.as_deref())?);
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(setup)?;
+    let webpki = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
+    let webpki = webpki.map_err(|e| TlsFailure::Setup {
+        reason: e.to_string(),
+    })?;
+    let verifier = BrokerVerifier {
+        webpki,
+        verify_name: config.verify_hostname,
+    };
+    let builder = builder
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    match &config.identity {
+        None => Ok(builder.with_no_client_auth()),
+        Some(identity) => {
+            let (chain, key) = material::identity(identity)?;
+            let built = builder.with_client_auth_cert(chain, key);
+            Ok(built.map_err(|e| MaterialError::Identity {
+                reason: e.to_string(),
+            })?)
+        }
+    }
+}

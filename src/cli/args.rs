@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::kafka::KafkaCommand;
 use crate::config::{ConfigSource, Context, DROP_INS, FirstLook, parse_duration};
 
 /// The configuration that is read when no flag names another.
@@ -42,6 +43,14 @@ pub(super) enum Command {
     },
     /// Look at the events that Kafka refused for good, send them again, or drop them.
     DeadLetter(DeadLetterArgs),
+    /// Look at the connection to the cluster, without the daemon.
+    Kafka {
+        /// What to do.
+        #[command(subcommand)]
+        command: KafkaCommand,
+    },
+    /// List the topics of the cluster, without the daemon.
+    Topics(TopicsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -272,6 +281,32 @@ pub(super) struct Selection {
     /// All of them
     #[arg(long)]
     pub(super) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TopicsArgs {
+    /// Only topics whose name this pattern describes, e.g. 'orders-*'
+    #[arg(value_name = "PATTERN")]
+    pub(super) filter: Option<String>,
+    /// Configuration file [default: /etc/spoolway/spoolway.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Also those that Kafka keeps for itself
+    #[arg(long)]
+    pub(super) all: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl TopicsArgs {
+    /// The configuration that names the cluster.
+    pub(super) fn source(&self) -> ConfigSource {
+        ConfigSource::File {
+            path: config_or_default(self.config.clone()),
+            context: Context::default(),
+        }
+    }
 }
 
 /// The file that a flag names, or the default.

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use super::exit;
 use crate::config::Report;
 use crate::daemon::RunError;
+use crate::kafka::ListError;
+use crate::kafka::doctor::Kind;
 use crate::logging::LogError;
 
 /// A failed command.
@@ -47,6 +49,12 @@ pub enum CliError {
     /// Flags that fit the syntax and not each other.
     #[error("{0}; see --help")]
     Usage(String),
+    /// The cluster did not tell its topics.
+    #[error(transparent)]
+    Cluster(#[from] ListError),
+    /// The doctor found something that stops events.
+    #[error("events do not flow: {}", .0.words())]
+    Unwell(Kind),
     /// Logging could not be set up.
     #[error("logging")]
     Log(#[from] LogError),
@@ -65,10 +73,11 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::RouteTests(_) => exit::CONFIG,
-            Self::NotRunning { .. } | Self::Refused(_) => exit::UNAVAILABLE,
+            Self::NotRunning { .. } | Self::Refused(_) | Self::Cluster(_) => exit::UNAVAILABLE,
             Self::Answer(_) | Self::Io { .. } | Self::Log(_) | Self::Run(_) => exit::SOFTWARE,
             Self::NotDurable { .. } => exit::TEMPFAIL,
             Self::Usage(_) => exit::USAGE,
+            Self::Unwell(kind) => exit::of_kind(*kind),
         }
     }
 }

@@ -20,11 +20,13 @@ mod control;
 mod dead_letter;
 mod error;
 pub mod exit;
+mod kafka;
 mod push;
 mod reload;
 mod route;
 mod run;
 mod status;
+mod topics;
 
 /// Runs the command that the arguments name, the first of which is the program's name.
 /// Failures are printed once, here.
@@ -51,6 +53,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Status(args) => status::status(&args),
         Command::Route { command } => route::route(&command),
         Command::DeadLetter(args) => dead_letter::dead_letter(&args),
+        Command::Kafka { command } => kafka::kafka(&command),
+        Command::Topics(args) => topics::topics(&args),
     };
     match result {
         Ok(()) => ExitCode::from(exit::OK),

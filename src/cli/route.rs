@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::CliError;
 use super::args::RouteCommand;
@@ -72,6 +73,11 @@ fn router(config: &Config) -> Router {
     let specs: Vec<RouteSpec> = config.routes.iter().map(|r| r.spec.clone()).collect();
     let routing = &config.routing;
     Router::new(&specs, routing.matching, &routing.no_match, host)
+}
+
+/// The topics that the routes name outright, without those made from events.
+pub(super) fn fixed_topics(config: &Config) -> Vec<Arc<str>> {
+    router(config).topics().to_vec()
 }
 
 fn topic_of<'a>(router: &'a Router, routed: &Routed<'a>) -> &'a str {

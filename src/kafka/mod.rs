@@ -15,6 +15,7 @@
 //! - `topics`: what metadata and answers say about the wanted topics.
 //! - `broker`: a task per leader, pipelining requests; `control`: one for metadata and ids.
 //! - `connect`, `tls`, `sasl`, `link`: how a connection comes about, and its signs of life.
+//! - `session`: a connection for one-off questions; `listing` and [`doctor`] stand on it.
 //! - `wire`, `read`: requests and answers on top of `rskafka`'s messenger.
 //!
 //! # Limits
@@ -30,12 +31,15 @@ mod codec;
 mod connect;
 mod control;
 mod core;
+pub mod doctor;
 mod link;
+mod listing;
 mod outcome;
 mod producer;
 mod read;
 mod report;
 mod sasl;
+mod session;
 mod status;
 mod tls;
 mod topics;
@@ -44,6 +48,7 @@ mod wire;
 pub use batch::{BatchBuilder, EncodeError, EncodedBatch, HeaderRef, RecordRef};
 pub use cluster::{ClusterView, PartitionView, TopicView};
 pub use codec::CodecError;
+pub use listing::{ListError, TopicInfo, list_topics};
 pub use producer::{Producer, StartError};
 pub use report::{Batch, Refusal, Report, TopicPartition};
 pub use status::{BrokerStatus, ConnectionStatus, KafkaStatus, PartitionStatus, Totals};

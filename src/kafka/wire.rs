@@ -79,6 +79,10 @@ request!(SaslHello => SaslMechanisms, SaslHandshake, 1..=1);
 
 type Read<T> = Result<T, super::read::Malformed>;
 
+mod admin;
+
+pub(super) use admin::{Cluster, ClusterPartition, ClusterQuery, ClusterTopic};
+
 /// Batches for one broker, at most one per partition, grouped by topic.
 #[derive(Debug)]
 pub(super) struct Produce {

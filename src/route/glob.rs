@@ -12,13 +12,19 @@ const PIECE_MAX: usize = 64;
 
 /// A pattern, ready to be applied.
 #[derive(Debug, Clone)]
-pub(super) struct Glob {
+pub struct Glob {
     pieces: Vec<Piece>,
 }
 
 /// A pattern that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct GlobError(pub(super) &'static str);
+pub struct GlobError(pub(super) &'static str);
+
+impl std::fmt::Display for GlobError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
 
 /// What stands between two stars.
 #[derive(Debug, Clone)]
@@ -163,7 +169,7 @@ impl Piece {
 
 impl Glob {
     /// Prepares a pattern.
-    pub(super) fn new(pattern: &str) -> Result<Self, GlobError> {
+    pub fn new(pattern: &str) -> Result<Self, GlobError> {
         let mut pieces = Vec::new();
         let mut classes = Vec::new();
         let mut chars = pattern.chars();
@@ -184,7 +190,7 @@ impl Glob {
     }
 
     /// Whether the pattern describes the whole of `text`.
-    pub(super) fn matches(&self, text: &str) -> bool {
+    pub fn matches(&self, text: &str) -> bool {
         let Some((first, rest)) = self.pieces.split_first() else {
             return false;
         };

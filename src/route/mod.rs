@@ -25,6 +25,7 @@ mod router;
 mod uuid;
 mod value;
 
+pub use glob::{Glob, GlobError};
 pub use meta::{Event, Host};
 pub use path::{Path, PathError};
 pub use router::{Matches, Placement, Routed, RoutedTopic, Router, Scratch, Verdict};

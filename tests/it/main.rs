@@ -9,6 +9,8 @@
 
 /// The real binary: exit codes and output.
 mod cli;
+/// What `kafka test` finds, and `topics`.
+mod doctor;
 /// One partition or event in trouble, and the others.
 mod drain;
 /// The producer against brokers that fail.

@@ -1,0 +1,122 @@
+//! `spoolway kafka test`: prints what the doctor finds, and turns it into an exit code.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::super::args::config_or_default;
+use super::super::control::print_line;
+use super::super::{CliError, route};
+use super::block_on;
+use crate::config::{Config, ConfigSource, Context, parse_duration};
+use crate::kafka::doctor::{Finding, Plan, Verdict, examine};
+
+/// Flags of `kafka test`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 all steps are OK, 66 a topic is missing, 67 the login is refused, \
+    68 a name does not resolve, 69 no connection or a broker that advertises an unusable address, \
+    75 a partition cannot be written now or the time is over, 76 TLS or the protocol, 77 a right \
+    is missing, 78 configuration."
+)]
+pub(in crate::cli) struct TestArgs {
+    /// Configuration file [default: /etc/spoolway/spoolway.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Topic to look at, instead of those that the routes name; may be repeated
+    #[arg(long, value_name = "TOPIC")]
+    topic: Vec<String>,
+    /// Longest time for everything together
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
+    timeout: Duration,
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+pub(in crate::cli) fn test(args: &TestArgs) -> Result<(), CliError> {
+    let source = ConfigSource::File {
+        path: config_or_default(args.config.clone()),
+        context: Context::default(),
+    };
+    let config = source.load().map_err(CliError::Config)?.config;
+    let plan = Plan {
+        topics: topics(args, &config),
+        kafka: config.kafka,
+        limit: args.timeout,
+    };
+    let mut findings = Vec::new();
+    let mut broken = Ok(());
+    let failed = block_on(examine(&plan, &mut |finding| {
+        if args.json {
+            findings.push(as_json(finding));
+        } else if broken.is_ok() {
+            broken = print_line(&line(finding));
+        }
+    }))?;
+    broken?;
+    if args.json {
+        let verdict = json!({
+            "ok": failed.is_none(),
+            "kind": failed.map(|kind| kind.name()),
+            "steps": findings,
+        });
+        print_line(&verdict.to_string())?;
+    }
+    match failed {
+        None => Ok(()),
+        Some(kind) => Err(CliError::Unwell(kind)),
+    }
+}
+
+/// The topics that the flags name, or else the routes.
+fn topics(args: &TestArgs, config: &Config) -> Vec<Arc<str>> {
+    if !args.topic.is_empty() {
+        return args
+            .topic
+            .iter()
+            .map(|topic| topic.as_str().into())
+            .collect();
+    }
+    route::fixed_topics(config)
+}
+
+/// `OK    step  subject: what`, and what to do on a line of its own.
+fn line(finding: &Finding) -> String {
+    let (mark, todo) = marked(&finding.verdict);
+    let mut text = format!(
+        "{mark:<5} {:<10} {}: {}",
+        finding.step.name(),
+        finding.subject.escape_debug(),
+        finding.what.escape_debug()
+    );
+    if let Some(todo) = todo {
+        text += &format!("\n{:>17}{}", "-> ", todo.escape_debug());
+    }
+    text
+}
+
+fn marked(verdict: &Verdict) -> (&'static str, Option<&str>) {
+    match verdict {
+        Verdict::Ok => ("OK", None),
+        Verdict::Skip => ("SKIP", None),
+        Verdict::Warn(advice) => ("WARN", Some(&advice.todo)),
+        Verdict::Fail(advice) => ("FAIL", Some(&advice.todo)),
+    }
+}
+
+fn as_json(finding: &Finding) -> Value {
+    let (mark, todo) = marked(&finding.verdict);
+    let kind = match &finding.verdict {
+        Verdict::Warn(advice) | Verdict::Fail(advice) => Some(advice.kind.name()),
+        Verdict::Ok | Verdict::Skip => None,
+    };
+    json!({
+        "step": finding.step.name(), "subject": finding.subject, "result": mark,
+        "what": finding.what, "kind": kind, "todo": todo,
+        "millis": u64::try_from(finding.took.as_millis()).unwrap_or(u64::MAX),
+    })
+}

@@ -3,7 +3,7 @@
 //! Asks the first bootstrap server that answers. Topics that the login may not describe are
 //! not told by Kafka, so they are not listed.
 
-use super::connect::Connector;
+use super::connect::{Connector, Trace};
 use super::session::Session;
 use super::wire::{ClusterQuery, ClusterTopic};
 use crate::config::KafkaConfig;
@@ -54,7 +54,7 @@ pub async fn list_topics(config: &KafkaConfig) -> Result<Vec<TopicInfo>, ListErr
 async fn first_of(connector: &Connector) -> Result<Session, ListError> {
     let mut failures = Vec::new();
     for address in &connector.config().bootstrap {
-        match Session::open(connector, address).await {
+        match Session::open(connector, address, &mut Trace::default()).await {
             Ok(session) => return Ok(session),
             Err(error) => {
                 let at = format!("{}:{}: {error}", address.host, address.port);

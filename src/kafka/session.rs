@@ -8,7 +8,7 @@ use std::time::Duration;
 use rskafka::protocol::messages::{ReadVersionedType, RequestBody, WriteVersionedType};
 use tokio::time::timeout;
 
-use super::connect::{ConnectError, Connection, Connector, request_failure};
+use super::connect::{ConnectError, Connection, Connector, Trace, request_failure};
 use crate::config::HostPort;
 
 /// A connection that is ready for questions.
@@ -20,9 +20,13 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Connects to one broker and logs in.
-    pub(super) async fn open(connector: &Connector, to: &HostPort) -> Result<Self, ConnectError> {
-        let connection = connector.connect(to).await?;
+    /// Connects to one broker and logs in; `trace` says how far it came, also when it fails.
+    pub(super) async fn open(
+        connector: &Connector,
+        to: &HostPort,
+        trace: &mut Trace,
+    ) -> Result<Self, ConnectError> {
+        let connection = connector.connect_traced(to, trace).await?;
         let limit = connector.config().request_timeout;
         Ok(Self { connection, limit })
     }

@@ -5,18 +5,23 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{Finding, Kind, Step, words};
 use crate::config::HostPort;
-use crate::kafka::connect::{ConnectError, Connector};
+use crate::kafka::connect::{self, ConnectError, Connector, Trace};
+use crate::kafka::sasl::SaslFailure;
 use crate::kafka::session::Session;
+use crate::kafka::tls::{TlsCause, TlsFailure, TlsSession};
 
 /// Most addresses of one name that are tried one by one.
 const ADDRESSES_MAX: usize = 16;
+
+/// A certificate that ends within this time is warned about.
+const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// What became of knocking at one address.
 pub(super) struct Door {
@@ -50,14 +55,15 @@ impl Door {
             }
         }
         let begin = Instant::now();
-        match Session::open(connector, to).await {
+        let mut trace = Trace::default();
+        match Session::open(connector, to, &mut trace).await {
             Ok(session) => {
-                door.passed(connector, &subject, None);
+                door.passed(connector, &subject, &trace, None);
                 door.session = Some(session);
             }
             Err(error) => {
-                let (step, kind, todo) = diagnosis(connector, to, &error);
-                door.passed(connector, &subject, Some(step));
+                let (step, kind, todo) = diagnosis(to, &error);
+                door.passed(connector, &subject, &trace, Some(step));
                 let finding = Finding::fail(step, &subject, kind, error.to_string(), todo);
                 door.add(finding.since(begin));
             }
@@ -92,34 +98,41 @@ impl Door {
     }
 
     /// Notes the steps that went well on the way to `end`, or all the way in.
-    fn passed(&mut self, connector: &Connector, subject: &str, end: Option<Step>) {
+    fn passed(&mut self, connector: &Connector, subject: &str, trace: &Trace, end: Option<Step>) {
         let config = connector.config();
         // The broker tells its versions before the login.
         let way = [
-            (
-                Step::Tls,
-                config.tls.is_some(),
-                "handshake done, certificate accepted",
-            ),
-            (
-                Step::Versions,
-                true,
-                "a Kafka broker that speaks our versions",
-            ),
-            (Step::Login, config.sasl.is_some(), "login accepted"),
+            (Step::Tls, config.tls.is_some()),
+            (Step::Versions, true),
+            (Step::Login, config.sasl.is_some()),
         ];
-        for (step, wanted, what) in way {
+        for (step, wanted) in way {
             if end == Some(step) {
                 return;
             }
-            self.add(if wanted {
-                Finding::ok(step, subject, what)
-            } else {
-                let what = "security.protocol has no such step";
-                Finding::skip(step, subject, what)
+            self.add(match (step, &trace.tls) {
+                _ if !wanted => Finding::skip(step, subject, "security.protocol has no such step"),
+                (Step::Tls, Some(session)) => handshake(subject, session, SystemTime::now()),
+                (Step::Login, _) => Finding::ok(step, subject, "accepted"),
+                _ => Finding::ok(step, subject, "a Kafka broker that speaks our versions"),
             });
         }
     }
+}
+
+/// A handshake that was done; the certificate may end soon all the same.
+fn handshake(subject: &str, session: &TlsSession, now: SystemTime) -> Finding {
+    let Some(certificate) = &session.certificate else {
+        return Finding::ok(Step::Tls, subject, session.to_string());
+    };
+    let end = humantime::format_rfc3339_seconds(certificate.not_after);
+    let what = format!("{session}, good until {end}");
+    let left = certificate.not_after.duration_since(now);
+    if left.unwrap_or_default() >= EXPIRES_SOON {
+        return Finding::ok(Step::Tls, subject, what);
+    }
+    let todo = "the broker's certificate ends soon and no event will flow then: renew it";
+    Finding::warn(Step::Tls, subject, Kind::Handshake, what, todo)
 }
 
 async fn look_up(to: &HostPort, limit: Duration) -> Result<Vec<SocketAddr>, String> {
@@ -161,48 +174,106 @@ fn no_tcp(subject: &str, error: &io::Error) -> Finding {
 }
 
 /// Which step failed, of what kind it is, and what to do.
-fn diagnosis(connector: &Connector, to: &HostPort, error: &ConnectError) -> (Step, Kind, String) {
-    let address = words(to);
+fn diagnosis(to: &HostPort, error: &ConnectError) -> (Step, Kind, String) {
+    let (step, kind, todo) = match error.step() {
+        connect::Step::Dns => (
+            Step::Dns,
+            Kind::Name,
+            "the name was found a moment ago and now is not: look at the DNS of this host",
+        ),
+        connect::Step::Tcp => (
+            Step::Tcp,
+            Kind::Connection,
+            "it took a connection a moment ago and now does not: look at the broker",
+        ),
+        connect::Step::Tls => (Step::Tls, Kind::Handshake, tls_advice(error)),
+        connect::Step::Versions => (
+            Step::Versions,
+            Kind::Handshake,
+            "something listens there that does not answer as Kafka does over this \
+             security.protocol: a TLS port needs SSL or SASL_SSL, a plain one PLAINTEXT or \
+             SASL_PLAINTEXT; web consoles and ZooKeeper have other ports",
+        ),
+        connect::Step::Sasl => (Step::Login, Kind::Login, login_advice(error)),
+    };
+    let todo = match step {
+        Step::Tls => format!(
+            "{todo}; `openssl s_client -connect {} -showcerts </dev/null` shows what is presented",
+            words(to)
+        ),
+        _ => todo.to_owned(),
+    };
+    (step, kind, todo)
+}
+
+fn tls_advice(error: &ConnectError) -> &'static str {
+    let ConnectError::Tls(failure) = error else {
+        return "TCP opens and TLS is not answered: the port may want another security.protocol";
+    };
+    let TlsFailure::Handshake { cause, .. } = failure else {
+        return "mend the file or setting that is named; for a plain port set security.protocol \
+                to PLAINTEXT or SASL_PLAINTEXT";
+    };
+    match cause {
+        TlsCause::UnknownIssuer => {
+            "put the authority that signed the broker's certificate, with its intermediates, \
+             into a PEM file and name it in ssl.ca.location; the system's authorities count only \
+             without it"
+        }
+        TlsCause::SelfSigned => {
+            "save the broker's own certificate as a PEM file and name it in ssl.ca.location"
+        }
+        TlsCause::WrongHost => {
+            "use a name from the certificate in bootstrap.servers, or have the broker's \
+             certificate made for the name in use (subjectAltName); only for a test set \
+             ssl.endpoint.identification.algorithm = \"\""
+        }
+        TlsCause::Expired => {
+            "have the broker's certificate renewed; if it is good by another clock, this \
+             host's clock is wrong (`timedatectl`)"
+        }
+        TlsCause::NotYetValid => {
+            "this host's clock is behind (`timedatectl`), or the certificate \
+             was made for later"
+        }
+        TlsCause::OursExpired | TlsCause::OursRevoked => {
+            "get a new client certificate for ssl.certificate.location; it is read again at \
+             each connection"
+        }
+        TlsCause::OursRefused => {
+            "this listener wants a client certificate that its truststore knows: set \
+             ssl.certificate.location and ssl.key.location to one signed by that authority"
+        }
+        TlsCause::NotTls => {
+            "the port is not a TLS port: use the TLS port, or security.protocol PLAINTEXT or \
+             SASL_PLAINTEXT"
+        }
+        TlsCause::Protocol => "let the broker offer TLS 1.2 or 1.3 (ssl.enabled.protocols)",
+        TlsCause::Revoked | TlsCause::RevocationList | TlsCause::Other => {
+            "look at the certificate and at the broker's log"
+        }
+    }
+}
+
+fn login_advice(error: &ConnectError) -> &'static str {
     match error {
-        ConnectError::Resolve { .. } | ConnectError::NoAddress { .. } => {
-            let todo = format!(
-                "check the name; `getent hosts {}` asks the same resolver",
-                to.host
-            );
-            (Step::Dns, Kind::Name, todo)
+        ConnectError::Sasl(SaslFailure::NoLogin) => {
+            "this listener has no login: use the port of a SASL listener, or security.protocol \
+             PLAINTEXT or SSL"
         }
-        ConnectError::Tcp { .. } | ConnectError::Socket(_) => {
-            let todo = "it took a connection a moment ago and now does not: look at the broker";
-            (Step::Tcp, Kind::Connection, todo.to_owned())
+        ConnectError::Sasl(SaslFailure::Mechanism { .. }) => {
+            "set sasl.mechanism to one that is offered (Confluent Cloud: PLAIN with API key and \
+             secret; Amazon MSK: SCRAM-SHA-512 or IAM)"
         }
-        ConnectError::TimedOut { .. } => {
-            let (step, kind) = match (&connector.config().tls, &connector.config().sasl) {
-                (Some(_), _) => (Step::Tls, Kind::Handshake),
-                _ => (Step::Versions, Kind::Handshake),
-            };
-            let todo = "TCP opens and then nothing is said: the port may belong to something \
-                        else, or want another security.protocol, or the broker hangs";
-            (step, kind, todo.to_owned())
+        ConnectError::Sasl(SaslFailure::Secret(_)) => "mend the file or variable that is named",
+        ConnectError::Sasl(SaslFailure::Connection(_)) => {
+            "the broker hung up in the middle of the login: its log says why; some do so after \
+             a wrong password"
         }
-        ConnectError::Tls(_) => {
-            let todo = format!(
-                "`openssl s_client -connect {address} -showcerts </dev/null` shows what the \
-                 broker presents; ssl.ca.location has to hold the authority that signed it, and \
-                 the name in bootstrap.servers has to be one of its names"
-            );
-            (Step::Tls, Kind::Handshake, todo)
-        }
-        ConnectError::Versions(_) => {
-            let todo = "something listens there that does not answer as Kafka does over this \
-                        security.protocol: a TLS port needs SSL or SASL_SSL, a plain one \
-                        PLAINTEXT or SASL_PLAINTEXT; web consoles and ZooKeeper are other ports";
-            (Step::Versions, Kind::Handshake, todo.to_owned())
-        }
-        ConnectError::Sasl(_) => {
-            let todo = "check sasl.mechanism against what the cluster offers (Confluent Cloud: \
-                        PLAIN with API key and secret; Amazon MSK: SCRAM-SHA-512), then user name \
-                        and password; a password file must not hold more than the password";
-            (Step::Login, Kind::Login, todo.to_owned())
+        _ => {
+            "check user name and password, and that the cluster has this user for this \
+             sasl.mechanism (SCRAM users are made for each mechanism); a password file must \
+             hold the password and nothing else"
         }
     }
 }

@@ -19,7 +19,7 @@ mod failure;
 mod material;
 mod verify;
 
-pub(super) use failure::{TlsFailure, explain};
+pub(super) use failure::{TlsCause, TlsFailure, explain};
 use material::MaterialError;
 use verify::BrokerVerifier;
 

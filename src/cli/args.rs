@@ -64,7 +64,7 @@ pub(super) struct RunArgs {
     /// First look without a file: Unix socket to listen on
     #[arg(long, value_name = "PATH", requires_all = ["brokers", "topic", "spool_dir"])]
     socket: Option<PathBuf>,
-    /// First look: bootstrap servers, host:port[,host:port]
+    /// First look: bootstrap servers, host:port[,host:port], reached over plain TCP
     #[arg(long, value_name = "LIST", requires = "socket")]
     brokers: Option<String>,
     /// First look: topic for all events

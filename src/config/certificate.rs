@@ -41,3 +41,8 @@ impl Facts {
         })
     }
 }
+
+/// A time as it is shown: RFC 3339, UTC, seconds.
+pub fn in_words(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()
+}

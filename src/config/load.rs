@@ -26,7 +26,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 pub struct FirstLook {
     /// `--socket`
     pub socket: PathBuf,
-    /// `--brokers`, as `bootstrap.servers` has it.
+    /// `--brokers`, as `bootstrap.servers` has it; plain TCP.
     pub brokers: String,
     /// `--topic`
     pub topic: String,
@@ -195,7 +195,8 @@ pub fn from_flags(flags: &FirstLook, context: &Context) -> Result<Loaded, Report
     let quoted = |text: &str| toml::Value::from(text).to_string();
     let text = format!(
         "[[input]]\nname = \"socket\"\ntype = \"unix\"\nack = \"durable\"\npath = {}\n\
-         [kafka]\nbootstrap.servers = {}\n[[route]]\ntopic = {}\n",
+         [kafka]\nbootstrap.servers = {}\nsecurity.protocol = \"PLAINTEXT\"\n\
+         [[route]]\ntopic = {}\n",
         quoted(socket),
         quoted(&flags.brokers),
         quoted(&flags.topic)

@@ -13,6 +13,7 @@ mod keys;
 mod load;
 mod parse;
 mod parts;
+pub mod pem;
 mod quantity;
 mod reload;
 mod report;
@@ -26,6 +27,7 @@ mod units;
 pub use keys::refresh_reference;
 pub use load::{ConfigSource, DROP_INS, FirstLook, from_file, from_flags, from_text, from_texts};
 pub use parse::{Context, Loaded, SOCKET_PATH_MAX};
+pub use pem::PemSource;
 pub use reload::{Change, changes};
 pub use report::{Diagnostic, Report, Severity};
 pub use routes::{RouteConfig, RouteTest, RoutingConfig};
@@ -208,21 +210,27 @@ pub struct KafkaConfig {
 /// TLS towards the brokers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TlsConfig {
-    /// `ssl.ca.location`: PEM file that replaces the system's roots.
-    pub ca_file: Option<PathBuf>,
-    /// Client certificate chain and key, PEM files.
+    /// `ssl.ca.location` or `ssl.ca.pem`: replaces the system's roots.
+    pub ca: Option<PemSource>,
+    /// Client certificate chain and key.
     pub identity: Option<TlsIdentity>,
     /// `ssl.endpoint.identification.algorithm`: false only when set to the empty string.
     pub verify_hostname: bool,
+    /// `enable.ssl.certificate.verification`: false for tests only.
+    pub verify_certificate: bool,
+    /// `ssl.crl.location`: PEM file with revocation lists of the brokers' authorities.
+    pub crl_file: Option<PathBuf>,
 }
 
 /// A client certificate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TlsIdentity {
-    /// `ssl.certificate.location`: PEM chain, leaf first.
-    pub certificate_file: PathBuf,
-    /// `ssl.key.location`: PEM private key, unencrypted.
-    pub key_file: PathBuf,
+    /// `ssl.certificate.location` or `.pem`: chain, leaf first.
+    pub certificate: PemSource,
+    /// `ssl.key.location` or `.pem`: its private key.
+    pub key: PemSource,
+    /// `ssl.key.password`: opens an encrypted PKCS#8 key.
+    pub key_password: Option<SecretSource>,
 }
 
 /// SASL towards the brokers.

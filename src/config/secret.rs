@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -68,8 +68,12 @@ pub enum SecretError {
         /// What the system said.
         source: io::Error,
     },
-    /// Group or others may read the file.
-    #[error("secret file {path} is open to other users (mode {mode:04o}); run chmod 600 on it")]
+    /// Others may read the file, the group may change it, or it is open to the group of a
+    /// user that is neither root nor ourselves.
+    #[error(
+        "secret file {path} is open to other users (mode {mode:04o}); run chmod 600 on it, or \
+             give it to root:spoolway with mode 640"
+    )]
     Exposed {
         /// The file.
         path: PathBuf,
@@ -129,7 +133,7 @@ fn read_file(path: &Path, guarded: bool) -> Result<Secret, SecretError> {
     let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     let mode = metadata.permissions().mode() & 0o777;
-    if !guarded && mode & 0o077 != 0 {
+    if !guarded && is_exposed(mode, metadata.uid()) {
         return Err(SecretError::Exposed {
             path: path.to_owned(),
             mode,
@@ -146,6 +150,15 @@ fn read_file(path: &Path, guarded: bool) -> Result<Secret, SecretError> {
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     Ok(Secret::new(text.to_owned()))
+}
+
+/// A group may read what root or ourselves gave it: so a service's secret is root:spoolway
+/// with mode 0640, and the service cannot change it.
+fn is_exposed(mode: u32, owner: u32) -> bool {
+    const GROUP_READ: u32 = 0o040;
+    let beyond_owner = mode & 0o077;
+    let trusted = owner == 0 || owner == rustix::process::geteuid().as_raw();
+    beyond_owner & !GROUP_READ != 0 || (beyond_owner != 0 && !trusted)
 }
 
 #[cfg(test)]
@@ -174,12 +187,22 @@ mod tests {
 
     #[test]
     fn a_file_that_others_may_read_is_refused_without_its_content() {
-        for mode in [0o640, 0o604, 0o666] {
+        for mode in [0o604, 0o644, 0o660, 0o650, 0o666] {
             let (_dir, path) = secret_file(CANARY.as_bytes(), mode);
             let error = SecretSource::File(path).read().unwrap_err();
             assert!(matches!(error, SecretError::Exposed { .. }));
             assert!(!format!("{error} {error:?}").contains(CANARY));
         }
+    }
+
+    #[test]
+    fn a_file_that_root_or_ourselves_gave_to_a_group_to_read_is_taken() {
+        let (_dir, path) = secret_file(CANARY.as_bytes(), 0o640);
+        assert_eq!(SecretSource::File(path).read().unwrap().expose(), CANARY);
+        let ourselves = rustix::process::geteuid().as_raw();
+        assert!(!is_exposed(0o640, 0) && !is_exposed(0o640, ourselves));
+        assert!(is_exposed(0o640, ourselves + 4711), "a stranger's group");
+        assert!(!is_exposed(0o600, ourselves + 4711), "ours by other rights");
     }
 
     #[test]

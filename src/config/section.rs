@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::keys::is_secret;
 use super::report::{Sink, nearest};
 
 /// Deepest nesting of dotted keys that is flattened; Kafka's longest name has 7 parts.
@@ -70,12 +71,11 @@ impl<'a, 's> Section<'a, 's> {
     }
 
     /// The table with nested tables flattened back to dotted names, as Kafka has them:
-    /// TOML reads `linger.ms = 5` as a table `linger`. `leaf` names what stays a table.
+    /// TOML reads `linger.ms = 5` as a table `linger`. A secret stays a table.
     pub(super) fn flattened(
         title: impl Into<String>,
         span: Range<usize>,
         table: &'a DeTable<'a>,
-        leaf: &str,
         sink: &'s mut Sink,
     ) -> Self {
         let mut section = Self {
@@ -85,11 +85,11 @@ impl<'a, 's> Section<'a, 's> {
             known: Vec::new(),
             sink,
         };
-        section.flatten("", table, leaf, 0);
+        section.flatten("", table, 0);
         section
     }
 
-    fn flatten(&mut self, prefix: &str, table: &'a DeTable<'a>, leaf: &str, depth: usize) {
+    fn flatten(&mut self, prefix: &str, table: &'a DeTable<'a>, depth: usize) {
         for (key, value) in table {
             let name = if prefix.is_empty() {
                 key.get_ref().to_string()
@@ -97,8 +97,8 @@ impl<'a, 's> Section<'a, 's> {
                 format!("{prefix}.{}", key.get_ref())
             };
             match value.get_ref() {
-                DeValue::Table(inner) if name != leaf && depth < DEPTH_MAX => {
-                    self.flatten(&name, inner, leaf, depth + 1);
+                DeValue::Table(inner) if !is_secret(&name) && depth < DEPTH_MAX => {
+                    self.flatten(&name, inner, depth + 1);
                 }
                 _ => {
                     let entry = Entry {
@@ -180,6 +180,11 @@ impl<'a, 's> Section<'a, 's> {
             }
         }
         found
+    }
+
+    /// Whether a key that begins so is there and nobody has asked for it yet.
+    pub(super) fn has(&self, prefix: &str) -> bool {
+        self.entries.keys().any(|key| key.starts_with(prefix))
     }
 
     /// What nobody has asked for yet, by name.

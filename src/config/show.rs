@@ -83,9 +83,7 @@ impl Page {
     fn keys(&mut self, table: &Table, inner: &DeTable<'_>, sink: &mut Sink) {
         let dotted = table.name == "kafka";
         let mut set = if dotted {
-            let secret = table.keys.iter().find(|key| key.kind == Kind::Secret);
-            let leaf = secret.map_or("", |key| key.name);
-            Section::flattened("", 0..0, inner, leaf, sink).rest()
+            Section::flattened("", 0..0, inner, sink).rest()
         } else {
             Section::of("", 0..0, inner, sink).rest()
         };

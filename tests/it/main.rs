@@ -7,6 +7,8 @@
     reason = "a test, helpers included, fails by panicking"
 )]
 
+/// TLS against a real Apache Kafka.
+mod certificates;
 /// The real binary: exit codes and output.
 mod cli;
 /// What `kafka test` finds, and `topics`.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use spoolway::config::{
-    Compression, KafkaConfig, SaslConfig, SaslMechanism, Secret, SecretSource, TlsConfig,
-    TlsIdentity,
+    Compression, KafkaConfig, PemSource, SaslConfig, SaslMechanism, Secret, SecretSource,
+    TlsConfig, TlsIdentity,
 };
 use spoolway::kafka::{HeaderRef, RecordRef, TopicView};
 use spoolway_test_support::kafka::{Kafka, Listener};
@@ -14,7 +14,7 @@ use spoolway_test_support::kafka::{Kafka, Listener};
 use crate::producer_rig::{Rig, config, topic};
 
 /// A configuration for one of the broker's listeners, patient enough for a JVM.
-fn at(kafka: &Kafka, listener: Listener) -> KafkaConfig {
+pub(crate) fn at(kafka: &Kafka, listener: Listener) -> KafkaConfig {
     KafkaConfig {
         request_timeout: Duration::from_secs(5),
         connect_timeout: Duration::from_secs(5),
@@ -24,13 +24,15 @@ fn at(kafka: &Kafka, listener: Listener) -> KafkaConfig {
 
 fn tls(ca: PathBuf) -> Option<TlsConfig> {
     Some(TlsConfig {
-        ca_file: Some(ca),
+        ca: Some(PemSource::File(ca)),
         identity: None,
         verify_hostname: true,
+        verify_certificate: true,
+        crl_file: None,
     })
 }
 
-fn sasl(mechanism: SaslMechanism, password: SecretSource) -> Option<SaslConfig> {
+pub(crate) fn sasl(mechanism: SaslMechanism, password: SecretSource) -> Option<SaslConfig> {
     Some(SaslConfig {
         mechanism,
         username: "alice".into(),
@@ -38,13 +40,13 @@ fn sasl(mechanism: SaslMechanism, password: SecretSource) -> Option<SaslConfig> 
     })
 }
 
-fn inline(text: &str) -> SecretSource {
+pub(crate) fn inline(text: &str) -> SecretSource {
     SecretSource::Inline(Secret::new(text.into()))
 }
 
 /// Sends five events to a topic of its own and reads them back.
 #[track_caller]
-fn delivers(kafka: &Kafka, name: &str, config: &KafkaConfig) {
+pub(crate) fn delivers(kafka: &Kafka, name: &str, config: &KafkaConfig) {
     kafka.admin().create_topic(name, 1, &[]).expect("a topic");
     kafka.admin().allow_produce("alice", name).expect("a rule");
     let mut rig = Rig::start(config);
@@ -54,7 +56,7 @@ fn delivers(kafka: &Kafka, name: &str, config: &KafkaConfig) {
 }
 
 /// The events of a topic with one partition, in its order.
-fn read(kafka: &Kafka, name: &str) -> Vec<u64> {
+pub(crate) fn read(kafka: &Kafka, name: &str) -> Vec<u64> {
     let records = kafka.admin().read_all(name).expect("records");
     let values = records.iter().map(|r| r.value.clone().expect("a value"));
     let texts = values.map(|v| String::from_utf8(v.to_vec()).expect("a number"));
@@ -73,8 +75,9 @@ fn delivers_over_plain_tcp_tls_and_mutual_tls() {
     mtls.tls = tls(pki.ca.clone());
     if let Some(tls) = &mut mtls.tls {
         tls.identity = Some(TlsIdentity {
-            certificate_file: pki.client.certificate.clone(),
-            key_file: pki.client.key.clone(),
+            certificate: PemSource::File(pki.client.certificate.clone()),
+            key: PemSource::File(pki.client.key.clone()),
+            key_password: None,
         });
     }
     delivers(kafka, "way-mtls", &mtls);

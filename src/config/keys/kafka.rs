@@ -3,7 +3,7 @@
 use super::{Key, Kind};
 
 /// `[kafka]`
-pub(super) const KAFKA: [Key; 30] = [
+pub(super) const KAFKA: [Key; 36] = [
     Key {
         name: "bootstrap.servers",
         kind: Kind::List,
@@ -24,7 +24,7 @@ pub(super) const KAFKA: [Key; 30] = [
         name: "security.protocol",
         kind: Kind::Choice(&["PLAINTEXT", "SSL", "SASL_SSL", "SASL_PLAINTEXT"]),
         also: &[],
-        default: "`PLAINTEXT`",
+        default: "`SSL`, or `SASL_SSL` with a `sasl.` key",
         range: "`PLAINTEXT`, `SSL`, `SASL_SSL`, `SASL_PLAINTEXT`",
         effect: "encryption and login; keys of a layer that it leaves out are refused",
     },
@@ -42,7 +42,16 @@ pub(super) const KAFKA: [Key; 30] = [
         also: &["ssl.truststore.location"],
         default: "the system's roots",
         range: "PEM file",
-        effect: "certificate authorities that replace the system's",
+        effect: "certificate authorities that replace the system's, or the broker's own \
+            self-signed certificate",
+    },
+    Key {
+        name: "ssl.ca.pem",
+        kind: Kind::Secret,
+        also: &["ssl.truststore.certificates"],
+        default: "none",
+        range: "PEM text, also without its BEGIN and END lines; or as a secret",
+        effect: "the same as text",
     },
     Key {
         name: "ssl.certificate.location",
@@ -50,15 +59,56 @@ pub(super) const KAFKA: [Key; 30] = [
         also: &["ssl.keystore.location"],
         default: "none",
         range: "PEM file, leaf first",
-        effect: "client certificate; needs the next, except a keystore, which holds both",
+        effect: "client certificate; needs the key, except a keystore, which holds both",
+    },
+    Key {
+        name: "ssl.certificate.pem",
+        kind: Kind::Secret,
+        also: &["ssl.keystore.certificate.chain"],
+        default: "none",
+        range: "as `ssl.ca.pem`",
+        effect: "the same as text",
     },
     Key {
         name: "ssl.key.location",
         kind: Kind::Text,
         also: &[],
         default: "none",
-        range: "PEM file, unencrypted",
+        range: "PEM file: PKCS#8, PKCS#1 or SEC1",
         effect: "its private key",
+    },
+    Key {
+        name: "ssl.key.pem",
+        kind: Kind::Secret,
+        also: &["ssl.keystore.key"],
+        default: "none",
+        range: "as `ssl.ca.pem`",
+        effect: "the same as text",
+    },
+    Key {
+        name: "ssl.key.password",
+        kind: Kind::Secret,
+        also: &["ssl.keystore.password"],
+        default: "none",
+        range: "see below",
+        effect: "opens an encrypted PKCS#8 key",
+    },
+    Key {
+        name: "ssl.crl.location",
+        kind: Kind::Text,
+        also: &[],
+        default: "none",
+        range: "PEM file",
+        effect: "revocation lists: a broker whose certificate is on one, on none, or on one \
+            past its time is refused",
+    },
+    Key {
+        name: "enable.ssl.certificate.verification",
+        kind: Kind::Flag,
+        also: &[],
+        default: "`true`",
+        range: "",
+        effect: "`false` trusts every broker: for tests only, with a loud warning",
     },
     Key {
         name: "ssl.endpoint.identification.algorithm",

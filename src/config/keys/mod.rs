@@ -88,6 +88,12 @@ pub(super) const TABLES: [Table; 8] = [
     table("log", &tables::LOG),
 ];
 
+/// Whether a key of `[kafka]`, by its own name or another spelling, holds a secret.
+pub(super) fn is_secret(name: &str) -> bool {
+    let mut keys = kafka::KAFKA.iter().filter(|key| key.kind == Kind::Secret);
+    keys.any(|key| key.name == name || key.also.contains(&name))
+}
+
 impl Table {
     /// The rows of this table in docs/configuration.md, with their head.
     fn reference(&self) -> String {

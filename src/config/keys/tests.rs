@@ -21,7 +21,7 @@ fn known_to_parser(table: &Table) -> Vec<String> {
 
 /// Accepted because they ask for what happens anyway, or another spelling with a form of
 /// its own; the reference names them below the table.
-const BESIDES: [&str; 12] = [
+const BESIDES: [&str; 11] = [
     "acks",
     "request.required.acks",
     "enable.idempotence",
@@ -30,7 +30,6 @@ const BESIDES: [&str; 12] = [
     "allow.auto.create.topics",
     "ssl.truststore.type",
     "ssl.keystore.type",
-    "enable.ssl.certificate.verification",
     "enable.metrics.push",
     "key.serializer",
     "",

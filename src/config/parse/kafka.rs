@@ -52,8 +52,7 @@ pub(super) fn read(
         );
         return None;
     };
-    let leaf = security::PASSWORD;
-    let mut section = Section::flattened("[kafka]", entry.key.clone(), inner, leaf, sink);
+    let mut section = Section::flattened("[kafka]", entry.key.clone(), inner, sink);
     let bootstrap = bootstrap::read(&mut section);
     let mut kafka = KafkaConfig::new(bootstrap.clone().unwrap_or_default());
     read_client_id(&mut section, &mut kafka);

@@ -211,6 +211,4 @@ fn read_control(entry: Option<&Entry<'_>>, sink: &mut Sink) -> Option<ControlCon
 }
 
 #[cfg(test)]
-mod security_tests;
-#[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ pub(super) struct Fixed {
     pub(super) reason: &'static str,
 }
 
-pub(super) const FIXED: [Fixed; 11] = [
+pub(super) const FIXED: [Fixed; 10] = [
     Fixed {
         name: "acks",
         accepted: &["all", "-1"],
@@ -54,11 +54,6 @@ pub(super) const FIXED: [Fixed; 11] = [
         reason: "only PEM files are read; convert it with keytool and openssl",
     },
     Fixed {
-        name: "enable.ssl.certificate.verification",
-        accepted: &["true"],
-        reason: "an unverified certificate protects nothing; name the CA in ssl.ca.location",
-    },
-    Fixed {
         name: "enable.metrics.push",
         accepted: &["false"],
         reason: "client metrics are not pushed to brokers; use spoolway status",
@@ -72,7 +67,7 @@ pub(super) const FIXED: [Fixed; 11] = [
 
 /// Properties that are refused whatever their value, with the reason. A name that ends in
 /// a dot stands for every name that begins with it.
-pub(super) const REFUSED: [(&str, &str); 52] = [
+pub(super) const REFUSED: [(&str, &str); 43] = [
     (
         "auto.include.jmx.reporter",
         "it names Java code; use spoolway status",
@@ -158,50 +153,17 @@ pub(super) const REFUSED: [(&str, &str); 52] = [
         "name a PEM file in ssl.ca.location",
     ),
     (
-        "ssl.ca.pem",
-        "put the PEM text into a file and name it in ssl.ca.location",
-    ),
-    (
-        "ssl.certificate.pem",
-        "put the PEM text into a file, see ssl.certificate.location",
-    ),
-    (
         "ssl.cipher.suites",
         "TLS 1.3 and the strong suites of TLS 1.2 are fixed",
     ),
-    ("ssl.crl.location", "revocation lists are not read"),
     ("ssl.curves.list", "the key exchange groups are fixed"),
     ("ssl.enabled.protocols", "TLS 1.2 and 1.3 are fixed"),
     ("ssl.engine.factory.class", "it names Java code"),
-    (
-        "ssl.key.password",
-        "an encrypted key is not supported; protect the file by its mode",
-    ),
-    (
-        "ssl.key.pem",
-        "put the PEM text into a file, see ssl.key.location",
-    ),
     ("ssl.keymanager.algorithm", "it names Java code"),
-    (
-        "ssl.keystore.certificate.chain",
-        "put the PEM text into a file",
-    ),
-    (
-        "ssl.keystore.key",
-        "put the PEM text into a file, see ssl.key.location",
-    ),
-    (
-        "ssl.keystore.password",
-        "only PEM files are read, and they have no password",
-    ),
     ("ssl.provider", "it names Java code"),
     ("ssl.secure.random.implementation", "it names Java code"),
     ("ssl.trustmanager.algorithm", "it names Java code"),
     ("ssl.protocol", "TLS 1.2 and 1.3 are fixed"),
-    (
-        "ssl.truststore.certificates",
-        "put the PEM text into a file, see ssl.ca.location",
-    ),
     (
         "ssl.truststore.password",
         "only PEM files are read, and they have no password",

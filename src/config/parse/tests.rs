@@ -223,7 +223,7 @@ fn kafka_properties_that_could_lose_or_reorder_events_are_refused_with_the_reaso
         ("delivery.timeout.ms = 1000", "age alone never drops"),
         ("max.in.flight.requests.per.connection = 6", "use 1 to 5"),
         ("sasl.kerberos.service.name = \"k\"", "Kerberos"),
-        ("ssl.key.password = \"canary\"", "encrypted key"),
+        ("ssl.provider = \"canary\"", "Java code"),
     ] {
         let text = refusal(with_kafka(line));
         assert!(

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ProtocolVersion};
 use tokio::net::TcpStream;
@@ -88,18 +89,10 @@ fn client_config(config: &TlsConfig) -> Result<ClientConfig, TlsFailure> {
         reason: e.to_string(),
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let roots = Arc::new(material::roots(config.ca_file.as_deref())?);
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(setup)?;
-    let webpki = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
-    let webpki = webpki.map_err(|e| TlsFailure::Setup {
-        reason: e.to_string(),
-    })?;
-    let verifier = BrokerVerifier {
-        webpki,
-        verify_name: config.verify_hostname,
-    };
+    let verifier = verifier(config, &provider)?;
     let builder = builder
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
@@ -113,4 +106,37 @@ fn client_config(config: &TlsConfig) -> Result<ClientConfig, TlsFailure> {
             })?)
         }
     }
+}
+
+fn verifier(
+    config: &TlsConfig,
+    provider: &Arc<CryptoProvider>,
+) -> Result<BrokerVerifier, TlsFailure> {
+    let trusted = material::anchors(config.ca.as_ref())?;
+    let webpki = if config.verify_certificate {
+        let roots = Arc::new(material::roots(&trusted)?);
+        let revoked = material::revoked(config)?;
+        let builder = WebPkiServerVerifier::builder_with_provider(roots, provider.clone());
+        // As librdkafka: the lists are about brokers, and say nothing once they are stale.
+        let builder = if revoked.is_empty() {
+            builder
+        } else {
+            builder
+                .with_crls(revoked)
+                .only_check_end_entity_revocation()
+                .enforce_revocation_expiration()
+        };
+        let built = builder.build().map_err(|e| TlsFailure::Setup {
+            reason: e.to_string(),
+        })?;
+        Some(built)
+    } else {
+        None
+    };
+    Ok(BrokerVerifier {
+        webpki,
+        verify_name: config.verify_hostname,
+        trusted,
+        algorithms: provider.signature_verification_algorithms,
+    })
 }

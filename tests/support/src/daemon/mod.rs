@@ -89,7 +89,7 @@ impl Builder {
         self
     }
 
-    /// One more line of `[kafka]`.
+    /// One more line of `[kafka]`. Plain TCP unless one of them is `security.protocol`.
     #[must_use]
     pub fn kafka(mut self, line: &str) -> Self {
         self.kafka.push(line.to_owned());
@@ -137,12 +137,21 @@ impl Builder {
 
     fn text(&self, folder: &Path) -> String {
         let block = |lines: &[String]| lines.join("\n");
+        let named = self
+            .kafka
+            .iter()
+            .any(|l| l.starts_with("security.protocol"));
+        let plain = if named {
+            ""
+        } else {
+            "security.protocol = \"PLAINTEXT\""
+        };
         format!(
             "{root}\n\
              [spool]\ndir = {spool_dir:?}\n{spool}\n\
              [[input]]\nname = \"app\"\ntype = \"unix\"\npath = {socket:?}\nmode = \"0600\"\n\
              ack = \"{ack}\"\n\
-             [kafka]\nbootstrap.servers = \"{bootstrap}\"\n{kafka}\n\
+             [kafka]\nbootstrap.servers = \"{bootstrap}\"\n{plain}\n{kafka}\n\
              [[route]]\ntopic = \"{topic}\"\n{route}\n",
             root = block(&self.root),
             spool_dir = folder.join("spool"),

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
+    SerialNumber, date_time_ymd,
 };
+use time::{Duration, OffsetDateTime};
 
 /// A certificate and its key as PEM files.
 #[derive(Debug, Clone)]
@@ -36,6 +38,17 @@ pub struct Pki {
     pub expired_server: Identity,
     /// Like `server`, but for `elsewhere.example` only.
     pub wrong_host_server: Identity,
+    /// Like `server`, but it begins in 2090.
+    pub early_server: Identity,
+    /// For `localhost` and `127.0.0.1`, signed by its own key and marked as an authority, as
+    /// `openssl req -x509` makes it.
+    pub self_signed_server: Identity,
+    /// A revocation list of `ca` that revokes nothing of the broker's.
+    pub clean_crl: PathBuf,
+    /// One that revokes `server`.
+    pub revoking_crl: PathBuf,
+    /// One whose time is over.
+    pub stale_crl: PathBuf,
     /// A client whose common name is `alice`.
     pub client: Identity,
     /// Like `client`, but it ended in 2021.
@@ -58,20 +71,75 @@ impl Pki {
         let foreign_ca = folder.join("foreign-ca.pem");
         fs::write(&ca, authority.pem())?;
         fs::write(&foreign_ca, foreign.pem())?;
-        let leaf = |name: &str, hosts: &[&str], signer: &Authority, expired: bool| {
-            Leaf { hosts, expired }.write(folder, name, signer)
+        let now = OffsetDateTime::now_utc();
+        let day = Duration::days(1);
+        let present = (now - day, now + 365 * day);
+        let past = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+        let future = (date_time_ymd(2090, 1, 1), date_time_ymd(2091, 1, 1));
+        let leaf = |name: &str, hosts: &[&str], signer: &Authority, time: Time| {
+            Leaf { hosts, time }.write(folder, name, signer)
+        };
+        let list = |name: &str, serial: u8, next: OffsetDateTime| {
+            revocation_list(folder, name, &authority, serial, next)
         };
         Ok(Self {
-            server: leaf("server", &LOCAL, &authority, false)?,
-            expired_server: leaf("expired-server", &LOCAL, &authority, true)?,
-            wrong_host_server: leaf("wrong-host", &["elsewhere.example"], &authority, false)?,
-            client: leaf("client", &[], &authority, false)?,
-            expired_client: leaf("expired-client", &[], &authority, true)?,
-            foreign_client: leaf("foreign-client", &[], &foreign, false)?,
+            server: leaf("server", &LOCAL, &authority, present)?,
+            expired_server: leaf("expired-server", &LOCAL, &authority, past)?,
+            wrong_host_server: leaf("wrong-host", &["elsewhere.example"], &authority, present)?,
+            early_server: leaf("early-server", &LOCAL, &authority, future)?,
+            self_signed_server: self_signed(folder)?,
+            clean_crl: list("clean.crl", SERVER_SERIAL + 1, now + day)?,
+            revoking_crl: list("revoking.crl", SERVER_SERIAL, now + day)?,
+            stale_crl: list("stale.crl", SERVER_SERIAL + 1, now - day)?,
+            client: leaf("client", &[], &authority, present)?,
+            expired_client: leaf("expired-client", &[], &authority, past)?,
+            foreign_client: leaf("foreign-client", &[], &foreign, present)?,
             ca,
             foreign_ca,
         })
     }
+}
+
+/// Serial number of every server certificate.
+const SERVER_SERIAL: u8 = 7;
+
+/// First and last moment of a certificate.
+type Time = (OffsetDateTime, OffsetDateTime);
+
+fn revocation_list(
+    folder: &Path,
+    name: &str,
+    signer: &Authority,
+    serial: u8,
+    next_update: OffsetDateTime,
+) -> Result<PathBuf> {
+    let this_update = next_update - Duration::days(7);
+    let revoked = RevokedCertParams {
+        serial_number: SerialNumber::from_slice(&[serial]),
+        revocation_time: this_update,
+        reason_code: None,
+        invalidity_date: None,
+    };
+    let list = CertificateRevocationListParams {
+        this_update,
+        next_update,
+        crl_number: SerialNumber::from_slice(&[1]),
+        issuing_distribution_point: None,
+        revoked_certs: vec![revoked],
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    let path = folder.join(name);
+    fs::write(&path, list.signed_by(signer)?.pem()?)?;
+    Ok(path)
+}
+
+fn self_signed(folder: &Path) -> Result<Identity> {
+    let mut params = CertificateParams::new(LOCAL.map(str::to_owned).to_vec())?;
+    params.distinguished_name.push(DnType::CommonName, "itself");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate()?;
+    let certificate = params.self_signed(&key)?.pem();
+    write(folder, "self-signed", &certificate, &key.serialize_pem())
 }
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
@@ -86,7 +154,7 @@ fn authority(name: &str) -> Result<Authority> {
 
 struct Leaf<'a> {
     hosts: &'a [&'a str],
-    expired: bool,
+    time: Time,
 }
 
 impl Leaf<'_> {
@@ -106,21 +174,24 @@ impl Leaf<'_> {
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
-        if self.expired {
-            params.not_before = date_time_ymd(2020, 1, 1);
-            params.not_after = date_time_ymd(2021, 1, 1);
+        (params.not_before, params.not_after) = self.time;
+        if !self.hosts.is_empty() {
+            params.serial_number = Some(SerialNumber::from_slice(&[SERVER_SERIAL]));
         }
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, signer)?.pem();
-        let key = key.serialize_pem();
-        let identity = Identity {
-            certificate: folder.join(format!("{name}.crt.pem")),
-            key: folder.join(format!("{name}.key.pem")),
-            both: folder.join(format!("{name}.pem")),
-        };
-        fs::write(&identity.certificate, &certificate)?;
-        fs::write(&identity.key, &key)?;
-        fs::write(&identity.both, key + &certificate)?;
-        Ok(identity)
+        write(folder, name, &certificate, &key.serialize_pem())
     }
+}
+
+fn write(folder: &Path, name: &str, certificate: &str, key: &str) -> Result<Identity> {
+    let identity = Identity {
+        certificate: folder.join(format!("{name}.crt.pem")),
+        key: folder.join(format!("{name}.key.pem")),
+        both: folder.join(format!("{name}.pem")),
+    };
+    fs::write(&identity.certificate, certificate)?;
+    fs::write(&identity.key, key)?;
+    fs::write(&identity.both, key.to_owned() + certificate)?;
+    Ok(identity)
 }

@@ -34,12 +34,18 @@ pub enum Listener {
     Expired,
     /// TLS with a certificate for another host.
     WrongHost,
+    /// TLS with a certificate that is not valid yet.
+    Early,
+    /// TLS with a certificate that is signed by its own key.
+    SelfSigned,
+    /// Like `SaslSsl`, and it demands a client certificate as well.
+    MtlsSasl,
     /// Between broker and controller; not for clients.
     Controller,
 }
 
 impl Listener {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 11] = [
         Self::Plaintext,
         Self::Ssl,
         Self::Mtls,
@@ -47,6 +53,9 @@ impl Listener {
         Self::SaslPlaintext,
         Self::Expired,
         Self::WrongHost,
+        Self::Early,
+        Self::SelfSigned,
+        Self::MtlsSasl,
         Self::Controller,
     ];
 
@@ -60,6 +69,9 @@ impl Listener {
             Self::SaslPlaintext => ("SASL_PLAINTEXT", "SASL_PLAINTEXT"),
             Self::Expired => ("EXPIRED", "SSL"),
             Self::WrongHost => ("WRONG_HOST", "SSL"),
+            Self::Early => ("EARLY", "SSL"),
+            Self::SelfSigned => ("SELF_SIGNED", "SSL"),
+            Self::MtlsSasl => ("MTLS_SASL", "SASL_SSL"),
             Self::Controller => ("CONTROLLER", "PLAINTEXT"),
         }
     }
@@ -167,6 +179,8 @@ impl Properties<'_> {
         key_store("", &pki.server.both)?;
         key_store("listener.name.expired.", &pki.expired_server.both)?;
         key_store("listener.name.wrong_host.", &pki.wrong_host_server.both)?;
+        key_store("listener.name.early.", &pki.early_server.both)?;
+        key_store("listener.name.self_signed.", &pki.self_signed_server.both)?;
         writeln!(text, "ssl.truststore.type=PEM")?;
         writeln!(text, "ssl.truststore.location={}", pki.ca.display())?;
         Ok(())
@@ -179,7 +193,7 @@ fn add_sasl(text: &mut String) -> Result<()> {
         .iter()
         .map(|(name, password)| format!("user_{name}=\"{password}\""))
         .collect();
-    for listener in ["sasl_ssl", "sasl_plaintext"] {
+    for listener in ["sasl_ssl", "sasl_plaintext", "mtls_sasl"] {
         let prefix = format!("listener.name.{listener}");
         writeln!(
             text,
@@ -210,6 +224,7 @@ node.id=1
 inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 listener.name.mtls.ssl.client.auth=required
+listener.name.mtls_sasl.ssl.client.auth=required
 ssl.principal.mapping.rules=RULE:^.*CN=([^,]+).*$/$1/,DEFAULT
 sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer

@@ -76,10 +76,67 @@ fn sasl_without_encryption_needs_the_allow_flag_and_is_warned_about() {
 }
 
 #[test]
+fn tls_is_on_unless_it_is_switched_off_by_name() {
+    let kafka = load("").unwrap().config.kafka;
+    let tls = kafka.tls.expect("TLS without a word about it");
+    assert!(tls.verify_hostname && tls.verify_certificate && kafka.sasl.is_none());
+    let login = sasl("SASL_SSL", "\"p\"");
+    let (_, login) = login.split_once('\n').unwrap();
+    let kafka = load(login).unwrap().config.kafka;
+    assert!(kafka.tls.is_some() && kafka.sasl.is_some());
+    let kafka = load("security.protocol = \"PLAINTEXT\"")
+        .unwrap()
+        .config
+        .kafka;
+    assert!(kafka.tls.is_none() && kafka.sasl.is_none());
+}
+
+#[test]
+fn unverified_certificates_are_warned_about_loudly() {
+    let off = "enable.ssl.certificate.verification = false";
+    let loaded = load(off).unwrap();
+    assert!(!loaded.config.kafka.tls.unwrap().verify_certificate);
+    let warnings = loaded.warnings.to_string();
+    assert!(
+        warnings.contains("CERTIFICATES ARE NOT VERIFIED"),
+        "{warnings}"
+    );
+    let on = "enable.ssl.certificate.verification = true";
+    let loaded = load(on).unwrap();
+    assert!(loaded.config.kafka.tls.unwrap().verify_certificate);
+    assert!(load(&format!("security.protocol = \"PLAINTEXT\"\n{on}")).is_ok());
+    assert!(load(&format!("security.protocol = \"PLAINTEXT\"\n{off}")).is_err());
+    assert!(load("enable.ssl.certificate.verification = \"perhaps\"").is_err());
+}
+
+#[test]
+fn pem_is_taken_as_text_and_never_printed() {
+    let text = format!(
+        "ssl.ca.pem = \"MIIB\"\nssl.certificate.pem = \"MIIB\"\nssl.key.pem = \"{CANARY}\"\n\
+         ssl.key.password = \"{CANARY}\""
+    );
+    let loaded = load(&text).unwrap();
+    let identity = loaded.config.kafka.tls.clone().unwrap().identity.unwrap();
+    assert!(matches!(identity.key, PemSource::Text(_)) && identity.key_password.is_some());
+    assert!(!format!("{loaded:?}").contains(CANARY));
+    let probing = Context {
+        probe_files: true,
+        ..Context::default()
+    };
+    let report = with_kafka(&text, &probing).unwrap_err();
+    let words = report.to_string();
+    assert!(
+        words.contains("the text holds no private key") && !words.contains(CANARY),
+        "{words}"
+    );
+    let twice = "ssl.ca.pem = \"x\"\nssl.ca.location = \"/x\"";
+    assert!(load(twice).unwrap_err().to_string().contains("twice"));
+}
+
+#[test]
 fn settings_of_a_layer_that_is_switched_off_are_refused() {
-    let text = load("ssl.ca.location = \"/ca.pem\"")
-        .unwrap_err()
-        .to_string();
+    let plain = "security.protocol = \"PLAINTEXT\"\nssl.ca.location = \"/ca.pem\"";
+    let text = load(plain).unwrap_err().to_string();
     assert!(
         text.contains("needs TLS, which security.protocol leaves out"),
         "{text}"
@@ -145,7 +202,7 @@ fn a_client_certificate_needs_both_parts_or_one_pem_keystore() {
         .unwrap()
         .identity
         .unwrap();
-    assert_eq!(identity.key_file, identity.certificate_file);
+    assert_eq!(identity.key, identity.certificate);
     assert!(tls("ssl.key.location = \"/k.pem\"").is_err());
     assert!(tls("ssl.certificate.location = \"/c.pem\"").is_err());
     assert!(tls(&format!("{both}\nssl.keystore.location = \"/b.pem\"")).is_err());
@@ -182,8 +239,8 @@ fn probing_names_files_that_are_missing_exposed_or_no_pem() {
         "f.toml:14:",
         "chmod 600",
         "f.toml:15:",
-        "holds no PEM certificate",
-        "holds no unencrypted PEM private key",
+        "holds no certificate in PEM format",
+        "holds no private key in PEM format",
         "cannot read /does/not/exist.pem",
     ] {
         assert!(text.contains(part), "{part} is not in\n{text}");
@@ -203,7 +260,7 @@ fn an_inline_password_is_never_printed_and_warned_about_in_an_open_file() {
     assert!(!format!("{loaded:?}").contains(CANARY));
     for wrong in [
         "sasl.pasword",
-        "ssl.key.password",
+        "ssl.key.pasword",
         "sasl.password.x",
         "password",
     ] {

@@ -94,9 +94,13 @@ impl Exam {
 
 /// Lines of `[kafka]` for a listener of the broker, with short times.
 pub(crate) fn at(kafka: &Kafka, listener: Listener) -> String {
+    let plain = match listener {
+        Listener::Plaintext => "security.protocol = \"PLAINTEXT\"\n",
+        _ => "",
+    };
     format!(
         "bootstrap.servers = \"{}\"\nsocket.connection.setup.timeout.ms = 5000\n\
-         request.timeout.ms = 5000\n",
+         request.timeout.ms = 5000\n{plain}",
         kafka.address(listener)
     )
 }

@@ -94,7 +94,10 @@ fn ours(specs: &[RouteSpec]) -> impl FnMut() -> bool + use<> {
             spool_id: 1,
         },
     );
-    let source = Source::of_input("app");
+    let source = Source {
+        input: "app".into(),
+        peer: None,
+    };
     let mut scratch = Scratch::default();
     move || {
         let event = Event {

@@ -24,34 +24,63 @@ impl SeqRange {
     }
 }
 
-/// Ascending, disjoint ranges of sequence numbers: the events of one batch.
+/// Which copy of an event: with `match = "all"` every route that takes it sends one, and
+/// each route has a number. 0 where an event has one copy only.
+pub type CopyId = u16;
+
+/// The events of one batch in the order of its records, ascending. An event is in it more
+/// than once when several routes send it to the same partition.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct SeqRanges(Vec<SeqRange>);
+pub struct SeqRanges(Vec<Run>);
+
+/// Events in a row, all of the same copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Run {
+    first: Seq,
+    count: u32,
+    copy: CopyId,
+}
+
+impl Run {
+    fn end(&self) -> Seq {
+        self.first + u64::from(self.count)
+    }
+}
 
 impl SeqRanges {
     /// Adds `seq`, which is higher than all before it.
     pub fn push(&mut self, seq: Seq) {
+        self.push_copy(seq, 0);
+    }
+
+    /// Adds a copy of `seq`; no event before it is a later one.
+    pub fn push_copy(&mut self, seq: Seq, copy: CopyId) {
         if let Some(last) = self.0.last_mut()
             && last.end() == seq
+            && last.copy == copy
             && last.count < u32::MAX
         {
             last.count += 1;
             return;
         }
-        self.0.push(SeqRange {
+        self.0.push(Run {
             first: seq,
             count: 1,
+            copy,
         });
     }
 
     /// The ranges in order.
-    pub fn as_slice(&self) -> &[SeqRange] {
-        &self.0
+    pub fn ranges(&self) -> impl Iterator<Item = SeqRange> + '_ {
+        self.0.iter().map(|run| SeqRange {
+            first: run.first,
+            count: run.count,
+        })
     }
 
-    /// Number of events.
+    /// Number of records.
     pub fn len(&self) -> u64 {
-        self.0.iter().map(|r| u64::from(r.count)).sum()
+        self.0.iter().map(|run| u64::from(run.count)).sum()
     }
 
     /// Whether there is no event.
@@ -61,28 +90,44 @@ impl SeqRanges {
 
     /// The lowest sequence number.
     pub fn first(&self) -> Option<Seq> {
-        self.0.first().map(|r| r.first)
+        self.0.first().map(|run| run.first)
     }
 
     /// The highest sequence number.
     pub fn last(&self) -> Option<Seq> {
-        self.0.last().map(|r| r.end() - 1)
+        self.0.last().map(|run| run.end() - 1)
     }
 
     /// Every sequence number in order.
     pub fn iter(&self) -> impl Iterator<Item = Seq> + '_ {
-        self.0.iter().flat_map(|r| r.first..r.end())
+        self.copies().map(|(seq, _)| seq)
     }
 
-    /// The `index`-th sequence number.
-    pub fn nth(&self, index: usize) -> Option<Seq> {
-        self.iter().nth(index)
+    /// Every record in order: its event, and which copy of it.
+    pub fn copies(&self) -> impl Iterator<Item = (Seq, CopyId)> + '_ {
+        let runs = self.0.iter();
+        runs.flat_map(|run| (run.first..run.end()).map(|seq| (seq, run.copy)))
+    }
+}
+
+impl FromIterator<(Seq, CopyId)> for SeqRanges {
+    /// Of records in the order of a batch.
+    fn from_iter<T: IntoIterator<Item = (Seq, CopyId)>>(copies: T) -> Self {
+        let mut ranges = Self::default();
+        for (seq, copy) in copies {
+            ranges.push_copy(seq, copy);
+        }
+        ranges
     }
 }
 
 impl From<SeqRange> for SeqRanges {
     fn from(range: SeqRange) -> Self {
-        Self(vec![range])
+        Self(vec![Run {
+            first: range.first,
+            count: range.count,
+            copy: 0,
+        }])
     }
 }
 
@@ -110,6 +155,15 @@ impl Acked {
     pub fn ranges(&self) -> &SeqRanges {
         &self.ranges
     }
+
+    /// The proof for a part of the records: those of which `keep` is true. Of an event with
+    /// several copies, that is the one that settles it.
+    pub fn narrow(self, mut keep: impl FnMut(Seq, CopyId) -> bool) -> Self {
+        let copies = self.ranges.copies();
+        Self {
+            ranges: copies.filter(|&(seq, copy)| keep(seq, copy)).collect(),
+        }
+    }
 }
 
 /// Proof that these events are durable in the dead-letter store.
@@ -122,6 +176,15 @@ impl DeadLettered {
     /// The events that may be removed.
     pub fn ranges(&self) -> &SeqRanges {
         &self.ranges
+    }
+
+    /// The proof in parts, one for each event.
+    pub fn into_events(self) -> impl Iterator<Item = (Seq, Self)> {
+        let events: Vec<Seq> = self.ranges.iter().collect();
+        events.into_iter().map(|seq| {
+            let ranges = [(seq, 0)].into_iter().collect();
+            (seq, Self { ranges })
+        })
     }
 }
 

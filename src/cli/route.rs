@@ -30,7 +30,6 @@ pub(super) fn route(command: &RouteCommand) -> Result<(), CliError> {
             .or(first)
             .unwrap_or_default(),
         peer: None,
-        file: None,
     };
     let mut scratch = Scratch::default();
     for (seq, line) in (1..).zip(open(file)?.split(b'\n')) {
@@ -94,6 +93,7 @@ fn describe(router: &Router, verdict: &Verdict<'_>) -> String {
         Verdict::Send(routed) => routed,
         Verdict::Drop => return "dropped, no route takes it".to_owned(),
         Verdict::DeadLetter { route, reason } => {
+            let route = route.and_then(|route| router.route_name(route));
             let route = route.map(|route| format!(" of route {route}"));
             return format!("dead letter{}: {reason}", route.unwrap_or_default());
         }
@@ -139,7 +139,10 @@ pub(super) fn failed_tests(config: &Config) -> Vec<String> {
 }
 
 fn run(router: &Router, route: &str, test: &RouteTest) -> Result<(), String> {
-    let source = Source::of_input("test");
+    let source = Source {
+        input: "test".into(),
+        peer: None,
+    };
     let event = Event {
         seq: 1,
         source: &source,

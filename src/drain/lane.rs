@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::lanes::Pass;
 use crate::config::{Compression, RouteConfig};
-use crate::kafka::{Batch, BatchBuilder, EncodeError, RecordRef, TopicPartition};
-use crate::proof::{Seq, SeqRanges};
+use crate::kafka::{Batch, BatchBuilder, RecordRef, TopicPartition};
+use crate::proof::{CopyId, Seq, SeqRanges};
 
 /// Sealed batches that a lane may hold before it counts as full.
 const READY_BATCHES: usize = 2;
@@ -62,6 +62,8 @@ pub(super) struct Lane {
     lag: Option<Seq>,
     left: bool,
     full_since: Option<Instant>,
+    /// Records of batches that could not be encoded, with the reason.
+    failed: Vec<(SeqRanges, String)>,
     /// What went wrong last, for status.
     pub(super) last_error: Option<String>,
 }
@@ -86,6 +88,7 @@ impl Lane {
             lag,
             left: false,
             full_since: None,
+            failed: Vec::new(),
             last_error: None,
         }
     }
@@ -166,22 +169,23 @@ impl Lane {
         self.open.as_ref().map(|open| open.since + linger)
     }
 
-    /// Adds one record. Returns the encoded bytes that sealing full batches added.
+    /// Adds one record: a copy of an event. Returns the encoded bytes that sealing full
+    /// batches added.
     pub(super) fn push(
         &mut self,
-        seq: Seq,
+        (seq, copy): (Seq, CopyId),
         record: &RecordRef<'_>,
         limits: &BatchLimits,
         pool: &mut BuilderPool,
         now: Instant,
-    ) -> Result<usize, EncodeError> {
+    ) -> usize {
         let mut sealed = 0;
         if self.open.as_ref().is_some_and(|open| {
             open.builder.bytes() + size_bound(record) > limits.bytes
                 || open.builder.len() >= limits.events
                 || open.compression != limits.compression
         }) {
-            sealed += self.seal(pool)?;
+            sealed += self.seal(pool);
         }
         let open = self.open.get_or_insert_with(|| Open {
             builder: pool.take(),
@@ -190,28 +194,42 @@ impl Lane {
             compression: limits.compression,
         });
         open.builder.push(record);
-        open.ranges.push(seq);
+        open.ranges.push_copy(seq, copy);
         if open.builder.len() >= limits.events {
-            sealed += self.seal(pool)?;
+            sealed += self.seal(pool);
         }
-        Ok(sealed)
+        sealed
     }
 
-    /// Closes the batch being built. Returns its encoded bytes.
-    pub(super) fn seal(&mut self, pool: &mut BuilderPool) -> Result<usize, EncodeError> {
+    /// Closes the batch being built. Returns its encoded bytes, none when it cannot be
+    /// encoded: then its records are among the [`Lane::take_failed`].
+    pub(super) fn seal(&mut self, pool: &mut BuilderPool) -> usize {
         let Some(mut open) = self.open.take() else {
-            return Ok(0);
+            return 0;
         };
-        let encoded = open.builder.seal(open.compression)?;
+        let encoded = open.builder.seal(open.compression);
         pool.give(open.builder);
-        let bytes = encoded.bytes();
-        self.ready.push_back(Batch {
-            to: self.to.clone(),
-            encoded,
-            ranges: open.ranges,
-            term: self.term,
-        });
-        Ok(bytes)
+        match encoded {
+            Ok(encoded) => {
+                let bytes = encoded.bytes();
+                self.ready.push_back(Batch {
+                    to: self.to.clone(),
+                    encoded,
+                    ranges: open.ranges,
+                    term: self.term,
+                });
+                bytes
+            }
+            Err(failure) => {
+                self.failed.push((open.ranges, failure.to_string()));
+                0
+            }
+        }
+    }
+
+    /// Records of batches that could not be encoded, with the reason; each is told once.
+    pub(super) fn take_failed(&mut self) -> Vec<(SeqRanges, String)> {
+        std::mem::take(&mut self.failed)
     }
 
     /// The next batch for the producer, when it may have one more.

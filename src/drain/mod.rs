@@ -13,6 +13,10 @@
 //! event. (The design page sketches a parked lane that copies such events; marking them was
 //! chosen because it writes nothing and has no second truth to keep in step.)
 //!
+//! With `match = "all"` an event has a copy for each route that takes it; `copies` knows which
+//! of them are settled, and the spool hears of the last one. That knowledge is in memory
+//! only: a restart sends every copy of an open event again.
+//!
 //! Does not know sled, sockets or the Kafka protocol.
 
 use std::sync::mpsc;
@@ -26,8 +30,11 @@ use crate::route::spec::RouteSpec;
 use crate::route::{Host, Router};
 use crate::spool::{Cursor, DeadLetters};
 
+mod copies;
+mod event;
 mod lane;
 mod lanes;
+mod letters;
 mod place;
 mod run;
 mod settle;

@@ -1,6 +1,6 @@
 //! The loop of the drain's thread: mail, batches out, blocks in, progress saved.
 //!
-//! Owns the state; how events are placed and settled is in `place` and `settle`.
+//! Owns the state; how events are placed and settled is in `place`, `event` and `settle`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
+use super::copies::Copies;
+use super::event::Spot;
 use super::lane::BuilderPool;
 use super::lanes::{Lanes, view_of};
 use super::stable_id::StableId;
@@ -17,7 +19,7 @@ use super::status::{DrainStatus, LaneStatus};
 use super::unplaced::Unplaced;
 use super::{Message, Settings};
 use crate::kafka::{Producer, TopicView};
-use crate::proof::{Seq, SeqRange};
+use crate::proof::{CopyId, Seq, SeqRange};
 use crate::route::Scratch;
 use crate::spool::{Cursor, DeadLetters};
 
@@ -49,6 +51,12 @@ pub(super) struct State {
     pub(super) settings: Settings,
     pub(super) lanes: Lanes,
     pub(super) unplaced: Unplaced,
+    pub(super) copies: Copies,
+    /// Which copy each route sends, by its index among the enabled ones.
+    pub(super) copy_ids: Vec<CopyId>,
+    pub(super) copies_full: bool,
+    /// Memory of `place_event`.
+    pub(super) spots: Vec<(CopyId, Spot)>,
     /// Blocks read so far that may have unresolved events: first event and count.
     blocks: BTreeMap<Seq, u32>,
     pub(super) pool: BuilderPool,
@@ -94,6 +102,10 @@ impl State {
             settings,
             lanes: Lanes::default(),
             unplaced: Unplaced::default(),
+            copies: Copies::default(),
+            copy_ids: Vec::new(),
+            copies_full: false,
+            spots: Vec::new(),
             blocks: BTreeMap::new(),
             pool: BuilderPool::default(),
             stable_id: StableId::new(spool_id),
@@ -190,7 +202,9 @@ impl State {
     }
 
     fn use_topics(&mut self) {
-        let topics = self.settings.router.topics();
+        let router = &self.settings.router;
+        self.copy_ids = self.copies.ids(router.route_names());
+        let topics = router.topics();
         self.lanes.use_topics(topics);
         topics
             .iter()
@@ -209,9 +223,9 @@ impl State {
             pool,
             producer,
             sealed_bytes,
-            status,
             ..
         } = self;
+        let mut failed = Vec::new();
         let squeezed = *sealed_bytes + lanes.open_bytes() >= settings.buffer_memory;
         let limits = &settings.limits;
         for lane in lanes
@@ -221,17 +235,22 @@ impl State {
         {
             let due = lane.deadline(limits.linger).is_some_and(|due| due <= now);
             if (due || squeezed) && lane.wants_batch(limits) {
-                match lane.seal(pool) {
-                    Ok(bytes) => *sealed_bytes += bytes,
-                    Err(failure) => {
-                        error!(error = %failure, "cannot encode a batch");
-                        status.last_error = Some(failure.to_string());
-                    }
-                }
+                *sealed_bytes += lane.seal(pool);
             }
+            let to = lane.partition().clone();
+            failed.extend(
+                lane.take_failed()
+                    .into_iter()
+                    .map(|(r, why)| (to.clone(), r, why)),
+            );
             while let Some(batch) = lane.next_batch(limits) {
                 producer.send(batch);
             }
+        }
+        for (to, records, why) in failed {
+            error!(topic = %to.topic, partition = to.partition, error = why,
+                "cannot encode a batch; its events go to the dead letters");
+            self.bury(&to, &records, &why, now);
         }
     }
 
@@ -324,6 +343,7 @@ impl State {
         self.status.position = self.cursor.position();
         self.status.oldest_undelivered_ms = self.cursor.oldest_unresolved();
         self.status.unplaced_events = self.unplaced.len();
+        self.status.copy_bytes = self.copies.bytes() as u64;
         self.status.buffered_bytes = self.buffered() as u64;
         let topics = self.lanes.topics();
         self.status.doomed = topics

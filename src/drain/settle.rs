@@ -3,14 +3,14 @@
 //!
 //! Does not decide whether an error may be retried; the producer has done that.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use tracing::warn;
 
+use super::copies::Settled;
 use super::run::State;
 use crate::kafka::{Refusal, Report, TopicPartition};
-use crate::proof::{Seq, SeqRanges};
-use crate::spool::{DeadLetter, StoredEvent};
+use crate::proof::{Acked, Seq, SeqRanges};
 
 impl State {
     /// Takes one answer of the producer.
@@ -18,7 +18,7 @@ impl State {
         match report {
             Report::Acked { to, proof, bytes } => {
                 self.came_back(&to, 1, bytes);
-                self.cursor.acked(proof);
+                self.acked(proof);
                 self.unsaved = true;
             }
             Report::Refused {
@@ -50,6 +50,27 @@ impl State {
         }
     }
 
+    /// Takes out of the spool what the broker has, once no other copy of it is open.
+    fn acked(&mut self, proof: Acked) {
+        if self.copies.is_empty() {
+            return self.cursor.acked(proof);
+        }
+        let copies = &mut self.copies;
+        let mut worse = Vec::new();
+        let proof = proof.narrow(|seq, copy| match copies.settle(seq, copy) {
+            Settled::Open => false,
+            Settled::Whole(None) => true,
+            Settled::Whole(Some(ending)) => {
+                worse.push((seq, ending));
+                false
+            }
+        });
+        self.cursor.acked(proof);
+        for (seq, ending) in worse {
+            self.resolve(seq, ending);
+        }
+    }
+
     fn came_back(&mut self, to: &TopicPartition, batches: u32, bytes: usize) {
         self.sealed_bytes = self.sealed_bytes.saturating_sub(bytes);
         self.lanes
@@ -72,8 +93,9 @@ impl State {
     /// Marks events as unplaced and has the second pass begin at the first of them.
     pub(super) fn give_back(&mut self, to: &TopicPartition, ranges: &[SeqRanges]) {
         let mut first = None;
-        for seq in ranges.iter().flat_map(SeqRanges::iter) {
+        for (seq, copy) in ranges.iter().flat_map(SeqRanges::copies) {
             let block = self.mark(seq);
+            self.copies.came_back(seq, copy);
             first = Some(first.map_or(block, |first: Seq| first.min(block)));
         }
         if let Some(first) = first {
@@ -102,11 +124,14 @@ impl State {
         let words = verdict.to_string();
         self.lanes.named(&to.topic).lane(to.partition).last_error = Some(words.clone());
         if let Some(offender) = offender(refused, verdict) {
-            warn!(topic = %to.topic, partition = to.partition, seq = offender, reason = words,
+            let records = || (0..).zip(refused.copies());
+            let one = |(at, record)| (at == offender).then_some(record);
+            let others = |(at, record)| (at != offender).then_some(record);
+            let blamed: SeqRanges = records().filter_map(one).collect();
+            warn!(topic = %to.topic, partition = to.partition, seq = blamed.first(), reason = words,
                 "the broker refused an event for good; it goes to the dead letters");
-            self.bury(to, offender, &words, now);
-            let rest: Vec<SeqRanges> = vec![without(refused, offender)];
-            return self.give_back(to, &rest);
+            self.bury(to, &blamed, &words, now);
+            return self.give_back(to, &[records().filter_map(others).collect()]);
         }
         let topic = self.lanes.named(&to.topic);
         if let (Some(first), Some(last)) = (refused.first(), refused.last()) {
@@ -117,70 +142,18 @@ impl State {
             "the broker refused a batch; its events go again in smaller ones");
         self.give_back(to, std::slice::from_ref(refused));
     }
-
-    /// Moves one event to the dead letters.
-    fn bury(&mut self, to: &TopicPartition, seq: Seq, reason: &str, now: Instant) {
-        let block = match self.cursor.reread(seq) {
-            Ok(Some(block)) => block,
-            Ok(None) => return,
-            Err(failure) => {
-                self.status.last_error = Some(failure.to_string());
-                return self.give_back(to, &[single(seq)]);
-            }
-        };
-        let Some(event) = block.events().find(|event| event.seq == seq) else {
-            return;
-        };
-        let letter = dead_letter(&event, &to.topic, Some(to.partition), reason.to_owned());
-        self.store_letters(vec![letter], now);
-    }
 }
 
-/// The event that is to blame, when that is known.
-fn offender(refused: &SeqRanges, verdict: &Refusal) -> Option<Seq> {
+/// The record that is to blame, when that is known: its place in the batch.
+fn offender(refused: &SeqRanges, verdict: &Refusal) -> Option<usize> {
     match verdict {
-        _ if refused.len() == 1 => refused.first(),
+        _ if refused.len() == 1 => Some(0),
         Refusal::Invalid {
             record_index: Some(index),
             ..
-        } => refused.nth(usize::try_from(*index).ok()?),
+        } => usize::try_from(*index)
+            .ok()
+            .filter(|index| (*index as u64) < refused.len()),
         _ => None,
-    }
-}
-
-fn without(ranges: &SeqRanges, seq: Seq) -> SeqRanges {
-    let mut rest = SeqRanges::default();
-    ranges
-        .iter()
-        .filter(|&other| other != seq)
-        .for_each(|other| rest.push(other));
-    rest
-}
-
-fn single(seq: Seq) -> SeqRanges {
-    let mut ranges = SeqRanges::default();
-    ranges.push(seq);
-    ranges
-}
-
-/// An event as the dead-letter store keeps it.
-pub(super) fn dead_letter(
-    event: &StoredEvent<'_>,
-    topic: &str,
-    partition: Option<i32>,
-    reason: String,
-) -> DeadLetter {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    DeadLetter {
-        seq: event.seq,
-        source: event.source.clone(),
-        received: event.received,
-        topic: topic.to_owned(),
-        partition,
-        reason,
-        at: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
-        bytes: event.bytes.to_vec(),
     }
 }

@@ -13,6 +13,8 @@ pub struct DrainStatus {
     pub oldest_undelivered_ms: Option<i64>,
     /// Events that wait for a partition that was stuck.
     pub unplaced_events: u64,
+    /// Memory for copies of events that not all routes have sent yet.
+    pub copy_bytes: u64,
     /// Bytes of batches built and not yet acknowledged.
     pub buffered_bytes: u64,
     /// Partitions in use.

@@ -249,7 +249,6 @@ fn context(
         source: Arc::new(Source {
             input: name.clone(),
             peer,
-            file: None,
         }),
         appender: shared.appender.clone(),
         ack: config.ack,

@@ -87,13 +87,24 @@ pub enum Verdict<'a> {
     Send(Routed<'a>),
     /// It goes to the dead letters.
     DeadLetter {
-        /// Route that gave it up; none when no route takes it.
-        route: Option<&'a str>,
+        /// Route that gave it up, as [`Routed::route`]; none when no route takes it.
+        route: Option<usize>,
         /// Why.
         reason: String,
     },
     /// It is dropped, and counted.
     Drop,
+}
+
+impl Verdict<'_> {
+    /// The route that it is about, as [`Routed::route`]; none when no route takes the event.
+    pub fn route(&self) -> Option<usize> {
+        match self {
+            Self::Send(routed) => routed.headers.route.map(|_| routed.route),
+            Self::DeadLetter { route, .. } => *route,
+            Self::Drop => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -169,6 +180,16 @@ impl Router {
     /// Whether some topic is made from events, so that [`Router::topics`] does not have it.
     pub fn makes_topics(&self) -> bool {
         self.routes.iter().any(|route| route.topic.is_none())
+    }
+
+    /// Whether an event goes to each route that takes it, not only to the first.
+    pub fn sends_all(&self) -> bool {
+        self.matching == Matching::All
+    }
+
+    /// The names of the enabled routes, in their order.
+    pub fn route_names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.routes.iter().map(|route| &route.name)
     }
 
     /// The name of a route by [`Routed::route`].
@@ -274,7 +295,7 @@ impl<'a> Matches<'a> {
 
     fn send(&mut self, index: usize, route: &'a Route) -> Verdict<'_> {
         let refuse = |reason: String| Verdict::DeadLetter {
-            route: Some(&route.name),
+            route: Some(index),
             reason,
         };
         if route.looks_to_send

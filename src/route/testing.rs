@@ -14,7 +14,6 @@ pub(super) fn source() -> Source {
             gid: 100,
             pid: 7,
         }),
-        file: None,
     }
 }
 

@@ -53,7 +53,10 @@ fn shown(router: &Router, verdict: &Verdict<'_>) -> String {
     };
     match verdict {
         Verdict::Drop => "drop".to_owned(),
-        Verdict::DeadLetter { route, reason } => format!("dead {}: {reason}", route.unwrap_or("-")),
+        Verdict::DeadLetter { route, reason } => {
+            let route = route.and_then(|route| router.route_name(route));
+            format!("dead {}: {reason}", route.unwrap_or("-"))
+        }
         Verdict::Send(routed) => {
             let topic = match routed.topic {
                 RoutedTopic::Listed(index) => router.topics()[index].to_string(),

@@ -9,8 +9,8 @@ use std::sync::{Arc, PoisonError};
 use super::block::Block;
 use super::error::ReadError;
 use super::generations::{Generation, Missing, OPEN_BESIDES_NEWEST, OpenGeneration, State};
+use super::intake::Mailbox;
 use super::ledger::Ending;
-use super::mailbox::Mailbox;
 use super::meta::{self, Meta};
 use super::page::{Found, Reader};
 use super::quarantine;
@@ -131,17 +131,17 @@ impl Cursor {
 
     /// The broker has these events.
     pub fn acked(&mut self, proof: Acked) {
-        self.resolve(proof.ranges().as_slice(), Ending::Delivered);
+        self.resolve(proof.ranges(), Ending::Delivered);
     }
 
     /// These events are in the dead-letter store.
     pub fn dead_lettered(&mut self, proof: DeadLettered) {
-        self.resolve(proof.ranges().as_slice(), Ending::DeadLettered);
+        self.resolve(proof.ranges(), Ending::DeadLettered);
     }
 
     /// The configuration says that these events go nowhere.
     pub fn dropped(&mut self, ranges: &SeqRanges) {
-        self.resolve(ranges.as_slice(), Ending::Dropped);
+        self.resolve(ranges, Ending::Dropped);
     }
 
     /// Has what was resolved written down soon (within 200 ms), durably.
@@ -185,8 +185,8 @@ impl Cursor {
         }
     }
 
-    fn resolve(&mut self, ranges: &[SeqRange], ending: Ending) {
-        for &range in ranges {
+    fn resolve(&mut self, ranges: &SeqRanges, ending: Ending) {
+        for range in ranges.ranges() {
             let mut range = range;
             while let Some(closed) = self.resolve_open(range, ending) {
                 // A block of a closed generation was in flight: it must be opened for it.

@@ -81,7 +81,8 @@ impl DeadLetters {
     }
 
     /// Makes `letters` durable, all or none of them, and proves it. `letters` is in
-    /// ascending order of `seq` and not empty; a letter put twice is kept once.
+    /// ascending order of `seq` and not empty; of two letters of one event
+    /// the later stays.
     ///
     /// # Errors
     /// [`DeadLetterError::Full`] at `spool.dead_letter_max_bytes`; the events then stay in
@@ -101,8 +102,15 @@ impl DeadLetters {
         self.with_open(|open| {
             for (seq, letter) in &encoded {
                 added += u64::from(open.store.record(&key(*seq, 0))?.is_none());
+                let mut next = 0;
                 for (page, content) in (0u16..).zip(letter.chunks(PAGE_BYTES)) {
                     open.store.put_record(&key(*seq, page), content)?;
+                    next = page.saturating_add(1);
+                }
+                // An earlier letter of the event may have been longer.
+                while open.store.record(&key(*seq, next))?.is_some() {
+                    open.store.remove_record(&key(*seq, next))?;
+                    next = next.saturating_add(1);
                 }
             }
             open.store.flush()?;
@@ -375,7 +383,6 @@ fn decode(seq: Seq, encoded: &[u8]) -> Result<DeadLetter, BlockError> {
         source: Source {
             input: input.into(),
             peer: has_peer.then_some(peer),
-            file: None,
         },
         received,
         topic,

@@ -49,7 +49,10 @@ impl Fixture {
     fn append(&self, events: &[&[u8]]) -> SeqRange {
         let mut buf = EventBuf::default();
         events.iter().for_each(|event| buf.push(event));
-        let source = Arc::new(Source::of_input("test"));
+        let source = Arc::new(Source {
+            input: "test".into(),
+            peer: None,
+        });
         self.runtime.block_on(async {
             let append = self
                 .opened

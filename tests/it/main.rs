@@ -15,6 +15,8 @@ mod cli;
 mod doctor;
 /// One partition or event in trouble, and the others.
 mod drain;
+/// Events that go to several routes.
+mod drain_copies;
 /// The producer against brokers that fail.
 mod producer_faults;
 /// The producer against a real Apache Kafka.

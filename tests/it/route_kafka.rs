@@ -143,6 +143,38 @@ topic = "seg-map-big"
 }
 
 #[test]
+fn segment_mappings_each_send_the_event_with_match_all() {
+    let kafka = Kafka::shared();
+    kafka.admin().create_topic("seg-all-users", 1, &[]).unwrap();
+    let lines = r#"
+preset = "segment"
+key = "userId"
+[routing]
+match = "all"
+[[route]]
+name = "users"
+preset = "segment"
+topic = "seg-all-users"
+trigger = '@identify'
+payload = { user = "{userId}" }
+[[route]]
+name = "off"
+topic = "seg-nowhere"
+enabled = false
+"#;
+    let identify = r#"{"type":"identify","userId":"u1"}"#;
+    let track = r#"{"type":"track","userId":"u2"}"#;
+    let daemon = daemon("seg-all", lines);
+    let _writer = write(&daemon, &[identify, track]);
+    wait_drained(&daemon);
+    let everything = kafka.admin().read_all("seg-all").unwrap();
+    assert_eq!(values(&everything), [identify, track]);
+    let users = kafka.admin().read_all("seg-all-users").unwrap();
+    assert_eq!(values(&users), [r#"{"user":"u1"}"#]);
+    assert_eq!(ledger(&daemon, "delivered"), 2);
+}
+
+#[test]
 fn segment_integrations_object_is_honoured() {
     let lines = "preset = \"segment\"\n[routing]\nno_match = \"drop\"";
     let event = |object: &str| format!(r#"{{"type":"track","integrations":{object}}}"#);

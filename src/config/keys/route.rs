@@ -166,11 +166,12 @@ pub(super) const ROUTE: [Key; 19] = [
 pub(super) const ROUTING: [Key; 3] = [
     Key {
         name: "match",
-        kind: Kind::Choice(&["first"]),
+        kind: Kind::Choice(&["first", "all"]),
         also: &[],
         default: "`\"first\"`",
-        range: "`first`",
-        effect: "which of the routes that take an event get it",
+        range: "`first`, `all`",
+        effect: "which of the routes that take an event get it; with `all` it leaves the \
+            spool when each of them has sent it",
     },
     Key {
         name: "no_match",

@@ -64,9 +64,8 @@ pub(super) fn read_routing(entry: Option<&Entry<'_>>, sink: &mut Sink) -> Routin
     let Some(mut section) = entry.and_then(|entry| super::table("[routing]", entry, sink)) else {
         return routing;
     };
-    // The engine can do all matches; the spool knows one outcome of an event, not one for
-    // each copy, so the daemon cannot yet.
-    routing.matching = section.choice("match", routing.matching, &[("first", Matching::First)]);
+    let matchings = [("first", Matching::First), ("all", Matching::All)];
+    routing.matching = section.choice("match", routing.matching, &matchings);
     let choices = [("dead-letter", 0), ("drop", 1), ("topic", 2)];
     let no_match = section.choice("no_match", 0, &choices);
     let topic = section.text("default_topic");

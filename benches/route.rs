@@ -94,10 +94,7 @@ fn ours(specs: &[RouteSpec]) -> impl FnMut() -> bool + use<> {
             spool_id: 1,
         },
     );
-    let source = Source {
-        input: "app".into(),
-        peer: None,
-    };
+    let source = Source::of_input("app");
     let mut scratch = Scratch::default();
     move || {
         let event = Event {

@@ -236,10 +236,7 @@ fn spool(dir: &Path, events: u64, drained: bool) -> Result<f64, Box<dyn Error>> 
 }
 
 async fn produce(appender: Appender, reads: Arc<Vec<EventBuf>>, count: usize, task: u64) {
-    let source = Arc::new(Source {
-        input: format!("bench-{task}").into(),
-        peer: None,
-    });
+    let source = Arc::new(Source::of_input(&format!("bench-{task}")));
     let mut pending = std::collections::VecDeque::new();
     for n in 0..count {
         let read = reads[n % reads.len()].clone();

@@ -2,6 +2,7 @@
 //!
 //! Owns no I/O and no sequence numbers; those are given by the spool.
 
+use std::path::Path;
 use std::sync::Arc;
 
 /// Milliseconds since the Unix epoch, as the host's clock read when the event arrived.
@@ -91,6 +92,19 @@ pub struct Source {
     pub input: Arc<str>,
     /// The process at the other end of a Unix socket, when the kernel named it.
     pub peer: Option<Peer>,
+    /// The log file, when they were read from one.
+    pub file: Option<Arc<FileSource>>,
+}
+
+impl Source {
+    /// Events of the input of this name, from nobody in particular.
+    pub fn of_input(input: &str) -> Self {
+        Self {
+            input: input.into(),
+            peer: None,
+            file: None,
+        }
+    }
 }
 
 /// Credentials of a socket's peer at connect time (`SO_PEERCRED`, unix(7)).
@@ -102,4 +116,50 @@ pub struct Peer {
     pub gid: u32,
     /// Process id; 0 when unknown. Never trusted, only recorded.
     pub pid: i32,
+}
+
+/// The log file that events were read from, as it was called at that time.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct FileSource {
+    /// Inode number (`st_ino`, stat(2)).
+    pub inode: u64,
+    /// Device of the file system (`st_dev`).
+    pub device: u64,
+    /// Where it was found; any bytes but NUL, at most 4,095 of them.
+    pub path: Box<Path>,
+    /// Name and text of each capture of the `include` pattern, in the pattern's order.
+    pub captures: Box<[(Arc<str>, Box<str>)]>,
+}
+
+/// Where the events of a read lie in their file, for `count` events in a row: each begins
+/// `gap` bytes after the end of the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileRun {
+    /// Number of events, at least 1.
+    pub count: u32,
+    /// Offset of the first byte of the first event.
+    pub offset: u64,
+    /// Bytes between two events, usually those of the line end. An event whose length in the
+    /// file is not its length here (another encoding) is a run of its own.
+    pub gap: u8,
+    /// Whether the events are the beginnings of lines over the limit.
+    pub is_cut: bool,
+}
+
+/// Where one event lies in its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FilePlace {
+    /// Offset of its first byte, from the start of the file's content.
+    pub offset: u64,
+    /// Whether it is the beginning of a line over the limit.
+    pub is_cut: bool,
+}
+
+/// How far an input has come with one thing it reads. Opaque to everyone but that input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Names the thing: chosen at random by the input when it first sees it.
+    pub key: u64,
+    /// What the input wants to find after a restart; `None` forgets the key.
+    pub value: Option<Arc<[u8]>>,
 }

@@ -30,6 +30,7 @@ pub(super) fn route(command: &RouteCommand) -> Result<(), CliError> {
             .or(first)
             .unwrap_or_default(),
         peer: None,
+        file: None,
     };
     let mut scratch = Scratch::default();
     for (seq, line) in (1..).zip(open(file)?.split(b'\n')) {
@@ -139,10 +140,7 @@ pub(super) fn failed_tests(config: &Config) -> Vec<String> {
 }
 
 fn run(router: &Router, route: &str, test: &RouteTest) -> Result<(), String> {
-    let source = Source {
-        input: "test".into(),
-        peer: None,
-    };
+    let source = Source::of_input("test");
     let event = Event {
         seq: 1,
         source: &source,

@@ -126,12 +126,14 @@ impl Daemon {
             dead_letters,
             status,
             handle,
+            checkpoints: _,
             recovery,
         } = opened;
         info!(
             created = recovery.created,
             generations = recovery.generations,
             in_spool = recovery.in_spool,
+            checkpoints = recovery.checkpoints,
             took = ?started.elapsed(),
             "spool open"
         );

@@ -249,6 +249,7 @@ fn context(
         source: Arc::new(Source {
             input: name.clone(),
             peer,
+            file: None,
         }),
         appender: shared.appender.clone(),
         ack: config.ack,

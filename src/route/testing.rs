@@ -14,6 +14,7 @@ pub(super) fn source() -> Source {
             gid: 100,
             pid: 7,
         }),
+        file: None,
     }
 }
 

@@ -383,6 +383,7 @@ fn decode(seq: Seq, encoded: &[u8]) -> Result<DeadLetter, BlockError> {
         source: Source {
             input: input.into(),
             peer: has_peer.then_some(peer),
+            file: None,
         },
         received,
         topic,

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::checkpoints::{CHECKPOINT_VALUE_MAX, CHECKPOINTS_BYTES_MAX, CHECKPOINTS_MAX};
+use super::intake::{FILE_READ_BYTES, FILE_READ_EVENTS};
 use super::quota::FullReason;
 
 /// Why the spool could not be opened. Damage is no reason: it is moved to `quarantine/`.
@@ -84,6 +86,32 @@ pub enum AppendError {
         /// The limit.
         limit: u32,
     },
+    /// Events with a checkpoint lie in one block, and these do not fit; the caller's mistake.
+    #[error(
+        "{events} events of {bytes} bytes with one checkpoint: more than \
+         {FILE_READ_EVENTS} events or {FILE_READ_BYTES} bytes"
+    )]
+    TooMuchAtOnce {
+        /// Number of events.
+        events: u64,
+        /// Bytes of all of them.
+        bytes: u64,
+    },
+    /// The value of a checkpoint is over its limit.
+    #[error("checkpoint of {bytes} bytes is longer than {CHECKPOINT_VALUE_MAX}")]
+    CheckpointTooLong {
+        /// Length of the value.
+        bytes: u64,
+    },
+    /// There are as many checkpoints as the spool keeps; one has to be forgotten first.
+    #[error(
+        "more than {CHECKPOINTS_MAX} checkpoints or {CHECKPOINTS_BYTES_MAX} bytes of them; \
+         narrow the include patterns, or forget files that are gone"
+    )]
+    TooManyCheckpoints,
+    /// The disk refused the checkpoint file. Worth trying again later.
+    #[error("the checkpoints could not be written; see the last error")]
+    NotWritten,
 }
 
 /// Why a block could not be read now. Worth trying again: damage is counted and skipped,

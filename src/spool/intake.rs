@@ -1,20 +1,26 @@
 //! The side of the spool that inputs see: append, and wait for the receipt.
 //!
-//! Owns the mailbox of the committer and the limit on its memory. Writes nothing itself.
+//! Owns the limits on what waits for the committer. Writes nothing itself.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::block::{BLOCK_EVENTS, BLOCK_TARGET, checkpoint_bytes};
+use super::checkpoints::{Admission, Checkpoints};
 use super::delivery::Delivery;
 use super::error::AppendError;
+use super::mailbox::{Append, Mailbox, Note};
 use super::quota::FullReason;
 use super::shared::{Shared, lock};
 use crate::config::WhenFull;
-use crate::event::{EventBuf, Source, UnixMillis};
+use crate::event::{Checkpoint, EventBuf, FileRun, Source, UnixMillis};
 use crate::proof::Receipt;
+
+/// Most bytes of events in one [`FileRead`] of several events: what one block takes.
+pub const FILE_READ_BYTES: usize = BLOCK_TARGET;
+/// Most events in one [`FileRead`].
+pub const FILE_READ_EVENTS: usize = BLOCK_EVENTS;
 
 /// What the caller of an append wants to hear of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,16 +31,20 @@ pub enum Want {
     Delivered,
 }
 
-/// Events on their way to the committer.
+/// Events that were read from a file, and what becomes true with them.
 #[derive(Debug)]
-pub(super) struct Append {
-    pub(super) events: EventBuf,
-    pub(super) source: Arc<Source>,
-    pub(super) received: UnixMillis,
-    pub(super) receipt: oneshot::Sender<Receipt>,
-    pub(super) delivery: Option<oneshot::Sender<Delivery>>,
-    /// Memory taken from the intake's limit, given back when this goes.
-    pub(super) _memory: Option<OwnedSemaphorePermit>,
+pub struct FileRead {
+    /// At most [`FILE_READ_BYTES`] and [`FILE_READ_EVENTS`], or a single larger event.
+    pub events: EventBuf,
+    /// The input and its file.
+    pub source: Arc<Source>,
+    /// When they were read.
+    pub received: UnixMillis,
+    /// Where they lie in the file, in order; events beyond the runs have no place.
+    pub runs: Vec<FileRun>,
+    /// How far the input has come with them. After any crash either all events and the
+    /// checkpoint are in the spool, or none of them.
+    pub checkpoint: Checkpoint,
 }
 
 /// An append that the committer has not answered yet.
@@ -65,114 +75,31 @@ impl Pending {
     }
 }
 
-/// The committer's mailbox.
-#[derive(Debug, Default)]
-pub(super) struct Mailbox {
-    queue: Mutex<Queue>,
-    filled: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    appends: VecDeque<Append>,
-    rotate: bool,
-    reopen: bool,
-    closed: bool,
-    /// After this moment the committer gives up what it cannot write.
-    deadline: Option<Instant>,
-}
-
-/// What the committer finds in its mailbox.
+/// Checkpoints that the committer has not answered yet.
 #[derive(Debug)]
-pub(super) enum Mail {
-    Appends(Vec<Append>),
-    /// The newest generation is drained and large: begin a new one.
-    Rotate,
-    /// The newest store refuses reads: open it again.
-    Reopen,
-    Closed,
+pub struct Noted {
+    done: oneshot::Receiver<Result<(), AppendError>>,
 }
 
-impl Mailbox {
-    fn send(&self, append: Append) -> Result<(), AppendError> {
-        let mut queue = lock(&self.queue);
-        if queue.closed {
-            return Err(AppendError::Closed);
-        }
-        queue.appends.push_back(append);
-        drop(queue);
-        self.filled.notify_one();
-        Ok(())
+impl Noted {
+    /// Waits until the checkpoints are durable.
+    ///
+    /// # Errors
+    /// [`AppendError::NotWritten`] when the disk refused: they may come to be durable with
+    /// what follows, and are worth being noted again. [`AppendError::Closed`] when the spool
+    /// stopped first.
+    pub async fn durable(self) -> Result<(), AppendError> {
+        self.done.await.map_err(|_| AppendError::Closed)?
     }
+}
 
-    /// Asks for a new generation.
-    pub(super) fn rotate(&self) {
-        lock(&self.queue).rotate = true;
-        self.filled.notify_one();
-    }
-
-    /// Asks for the newest store to be opened again.
-    pub(super) fn reopen(&self) {
-        lock(&self.queue).reopen = true;
-        self.filled.notify_one();
-    }
-
-    /// Takes no more appends; those inside are still committed until `deadline`.
-    pub(super) fn close(&self, deadline: Instant) {
-        let mut queue = lock(&self.queue);
-        queue.closed = true;
-        queue.deadline = Some(deadline);
-        drop(queue);
-        self.filled.notify_all();
-    }
-
-    /// Waits for mail; takes appends up to about `limit` bytes.
-    pub(super) fn receive(&self, limit: usize) -> Mail {
-        let mut queue = lock(&self.queue);
-        loop {
-            if std::mem::take(&mut queue.reopen) {
-                return Mail::Reopen;
-            }
-            if !queue.appends.is_empty() {
-                let mut bytes = 0;
-                let fits = queue.appends.iter().take_while(|append| {
-                    let before = bytes;
-                    bytes += append.events.memory_bytes();
-                    before < limit
-                });
-                let count = fits.count();
-                return Mail::Appends(queue.appends.drain(..count).collect());
-            }
-            if std::mem::take(&mut queue.rotate) {
-                return Mail::Rotate;
-            }
-            if queue.closed {
-                return Mail::Closed;
-            }
-            queue = self
-                .filled
-                .wait(queue)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Waits for `pause`; false when the deadline of a stop has passed.
-    pub(super) fn pause(&self, pause: Duration) -> bool {
-        let end = Instant::now() + pause;
-        let mut queue = lock(&self.queue);
-        loop {
-            let now = Instant::now();
-            if queue.deadline.is_some_and(|deadline| now >= deadline) {
-                return false;
-            }
-            let until = queue.deadline.map_or(end, |deadline| deadline.min(end));
-            if now >= end {
-                return true;
-            }
-            let waited = self.filled.wait_timeout(queue, until - now);
-            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
+/// What [`Appender::append`] and [`Appender::append_file`] have in common.
+struct Outgoing {
+    events: EventBuf,
+    source: Arc<Source>,
+    received: UnixMillis,
+    runs: Vec<FileRun>,
+    checkpoint: Option<Checkpoint>,
 }
 
 /// Hands events to the spool. One for all inputs, cheap to clone.
@@ -181,15 +108,17 @@ pub struct Appender {
     shared: Arc<Shared>,
     mailbox: Arc<Mailbox>,
     memory: Arc<Semaphore>,
+    admission: Arc<Mutex<Admission>>,
 }
 
 impl Appender {
-    pub(super) fn new(shared: Arc<Shared>, mailbox: Arc<Mailbox>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, mailbox: Arc<Mailbox>, found: &Checkpoints) -> Self {
         let memory = Arc::new(Semaphore::new(shared.config.intake_memory as usize));
         Self {
             shared,
             mailbox,
             memory,
+            admission: Arc::new(Mutex::new(Admission::of(found))),
         }
     }
 
@@ -206,18 +135,124 @@ impl Appender {
         received: UnixMillis,
         want: Want,
     ) -> Result<Pending, AppendError> {
-        if events.is_empty() {
-            return Err(AppendError::Empty);
+        self.check(&events)?;
+        if self.shared.config.when_full == WhenFull::Reject
+            && let Some(reason) = self.is_full()
+        {
+            return Err(AppendError::Full(reason));
         }
-        self.check_lengths(&events)?;
         self.wait_for_room().await?;
-        // One event may be larger than all of the intake's memory; it then takes all of it.
-        let limit = self.shared.config.intake_memory;
-        let bytes = u32::try_from(events.memory_bytes())
-            .unwrap_or(limit)
-            .min(limit);
-        let permit = Arc::clone(&self.memory).acquire_many_owned(bytes).await;
-        let memory = Some(permit.map_err(|_| AppendError::Closed)?);
+        let letter = Outgoing {
+            events,
+            source,
+            received,
+            runs: Vec::new(),
+            checkpoint: None,
+        };
+        self.hand_over(letter, want).await
+    }
+
+    /// Hands over what was read from a file: the events and their checkpoint become durable
+    /// together. In order with all earlier calls of the same caller, [`Appender::note`]
+    /// included. A file can wait, so this waits for room whatever `when_full` says.
+    ///
+    /// # Errors
+    /// [`AppendError::TooLong`]; [`AppendError::TooMuchAtOnce`], because what has a checkpoint
+    /// is never split; [`AppendError::CheckpointTooLong`] and
+    /// [`AppendError::TooManyCheckpoints`]; [`AppendError::Closed`] once the spool is stopping.
+    pub async fn append_file(&self, read: FileRead, want: Want) -> Result<Pending, AppendError> {
+        self.check(&read.events)?;
+        let (events, bytes) = (read.events.len(), read.events.payload_bytes());
+        if events > 1 && (bytes > FILE_READ_BYTES || events > FILE_READ_EVENTS) {
+            return Err(AppendError::TooMuchAtOnce {
+                events: events as u64,
+                bytes: bytes as u64,
+            });
+        }
+        self.wait_for_room().await?;
+        lock(&self.admission).admit(&read.checkpoint)?;
+        let letter = Outgoing {
+            events: read.events,
+            source: read.source,
+            received: read.received,
+            runs: read.runs,
+            checkpoint: Some(read.checkpoint),
+        };
+        self.hand_over(letter, want).await
+    }
+
+    /// Hands over checkpoints that come without events: a file seen for the first time,
+    /// moved by hand, done with, forgotten. In order with all other calls of the same caller.
+    /// Each call costs a write of all checkpoints and two syncs, so gather what belongs
+    /// together. Works while the spool is full.
+    ///
+    /// # Errors
+    /// As the checkpoint of [`Appender::append_file`]; those before the refused one are then
+    /// let in all the same, and none of them is handed over.
+    pub async fn note(&self, checkpoints: Vec<Checkpoint>) -> Result<Noted, AppendError> {
+        self.note_with(checkpoints, false).await
+    }
+
+    /// As [`Appender::note`]; says besides that each thing that is read has a checkpoint by
+    /// now, so that the next start need not tell of [`Checkpoints::loss`] again.
+    ///
+    /// # Errors
+    /// As [`Appender::note`].
+    pub async fn settle(&self, checkpoints: Vec<Checkpoint>) -> Result<Noted, AppendError> {
+        self.note_with(checkpoints, true).await
+    }
+
+    async fn note_with(
+        &self,
+        checkpoints: Vec<Checkpoint>,
+        settles: bool,
+    ) -> Result<Noted, AppendError> {
+        let mut bytes = 0;
+        {
+            let mut admission = lock(&self.admission);
+            for checkpoint in &checkpoints {
+                admission.admit(checkpoint)?;
+                bytes += checkpoint_bytes(checkpoint.value.as_deref().map_or(0, <[u8]>::len));
+            }
+        }
+        let memory = self.take_memory(bytes).await?;
+        let (done, done_end) = oneshot::channel();
+        self.mailbox.send_note(Note {
+            checkpoints,
+            settles,
+            done,
+            _memory: memory,
+        })?;
+        Ok(Noted { done: done_end })
+    }
+
+    /// Why the spool takes nothing now, if so. Cheap.
+    pub fn is_full(&self) -> Option<FullReason> {
+        *self.shared.full.borrow()
+    }
+
+    /// Waits until the spool takes events, whatever `when_full` says.
+    ///
+    /// # Errors
+    /// [`AppendError::Closed`] once the spool is gone.
+    pub async fn wait_for_room(&self) -> Result<(), AppendError> {
+        if self.is_full().is_none() {
+            return Ok(());
+        }
+        let mut full = self.shared.full.subscribe();
+        full.wait_for(Option::is_none)
+            .await
+            .map(drop)
+            .map_err(|_| AppendError::Closed)
+    }
+
+    async fn hand_over(&self, letter: Outgoing, want: Want) -> Result<Pending, AppendError> {
+        let runs = letter.runs.len() * size_of::<FileRun>();
+        let value = letter.checkpoint.as_ref().and_then(|c| c.value.as_deref());
+        let attached = runs + value.map_or(0, <[u8]>::len);
+        let memory = self
+            .take_memory(letter.events.memory_bytes() + attached)
+            .await?;
         let (receipt, receipt_end) = oneshot::channel();
         let (delivery, delivery_end) = match want {
             Want::Durable => (None, None),
@@ -226,27 +261,35 @@ impl Appender {
                 (Some(sender), Some(receiver))
             }
         };
-        let append = Append {
-            events,
-            source,
-            received,
+        self.mailbox.send(Append {
+            events: letter.events,
+            source: letter.source,
+            received: letter.received,
+            runs: letter.runs,
+            checkpoint: letter.checkpoint,
             receipt,
             delivery,
             _memory: memory,
-        };
-        self.mailbox.send(append)?;
+        })?;
         Ok(Pending {
             receipt: receipt_end,
             delivery: delivery_end,
         })
     }
 
-    /// Why the spool takes nothing now, if so. Cheap.
-    pub fn is_full(&self) -> Option<FullReason> {
-        *self.shared.full.borrow()
+    /// Takes `bytes` from the intake's memory. One event may be larger than all of it; it then
+    /// takes all of it.
+    async fn take_memory(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, AppendError> {
+        let limit = self.shared.config.intake_memory;
+        let bytes = u32::try_from(bytes).unwrap_or(limit).min(limit);
+        let permit = Arc::clone(&self.memory).acquire_many_owned(bytes).await;
+        permit.map(Some).map_err(|_| AppendError::Closed)
     }
 
-    fn check_lengths(&self, events: &EventBuf) -> Result<(), AppendError> {
+    fn check(&self, events: &EventBuf) -> Result<(), AppendError> {
+        if events.is_empty() {
+            return Err(AppendError::Empty);
+        }
         let limit = self.shared.config.max_event_bytes;
         if events.payload_bytes() <= limit as usize {
             return Ok(());
@@ -258,20 +301,6 @@ impl Appender {
         } else {
             Ok(())
         }
-    }
-
-    async fn wait_for_room(&self) -> Result<(), AppendError> {
-        let Some(reason) = self.is_full() else {
-            return Ok(());
-        };
-        if self.shared.config.when_full == WhenFull::Reject {
-            return Err(AppendError::Full(reason));
-        }
-        let mut full = self.shared.full.subscribe();
-        full.wait_for(Option::is_none)
-            .await
-            .map(drop)
-            .map_err(|_| AppendError::Closed)
     }
 
     pub(super) fn close(&self) {

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use super::generations::{OPEN_BESIDES_NEWEST, OpenGeneration, State, Table};
 use super::highwater::{HighWater, Mark};
-use super::intake::Mailbox;
 use super::ledger::Counts;
+use super::mailbox::Mailbox;
 use super::meta::{self, Meta};
 use super::quota::FullReason;
 use super::records;

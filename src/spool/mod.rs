@@ -5,6 +5,7 @@
 //! spool.dir/
 //!   LOCK        keeps a second daemon out
 //!   format      "spoolway spool 1"
+//!   checkpoints how far inputs have come (checkpoints.rs)
 //!   highwater   how far the spool had come, told from outside the store (highwater.rs)
 //!   reserve     space given up so that a full disk can be drained (reserve.rs)
 //!   gen-<seq>/  a generation: one sled database with the events from <seq> on (store.rs),
@@ -24,7 +25,8 @@
 
 mod barrier;
 mod block;
-mod builder;
+mod checkpoint_file;
+mod checkpoints;
 mod committer;
 mod cursor;
 mod dead_letter;
@@ -37,6 +39,7 @@ mod intake;
 mod keeper;
 mod ledger;
 mod lock;
+mod mailbox;
 mod meta;
 mod page;
 mod quarantine;
@@ -60,12 +63,15 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 pub use block::{Block, Events, StoredEvent};
+pub use checkpoints::{
+    CHECKPOINT_VALUE_MAX, CHECKPOINTS_BYTES_MAX, CHECKPOINTS_MAX, CheckpointLoss, Checkpoints,
+};
 pub use cursor::Cursor;
 pub use dead_letter::{DeadLetter, DeadLetterStats, DeadLetters};
 pub use delivery::Delivery;
 pub use error::{AppendError, DeadLetterError, OpenError, ReadError};
 pub use generations::Missing;
-pub use intake::{Appender, Pending, Want};
+pub use intake::{Appender, FILE_READ_BYTES, FILE_READ_EVENTS, FileRead, Noted, Pending, Want};
 pub use ledger::{Counts, Ledger};
 pub use quota::FullReason;
 pub use recovery::RecoveryReport;
@@ -75,9 +81,9 @@ use crate::config::SpoolConfig;
 use crate::proof::DiskAuthority;
 use committer::Committer;
 use error::io_at;
-use intake::Mailbox;
 use keeper::Keeper;
 use lock::DirLock;
+use mailbox::Mailbox;
 use shared::Shared;
 
 /// The facade: opens a spool.
@@ -97,6 +103,8 @@ pub struct Opened {
     pub status: SpoolStatusHandle,
     /// For whoever stops it.
     pub handle: SpoolHandle,
+    /// How far the inputs had come.
+    pub checkpoints: Checkpoints,
     /// What the start found.
     pub recovery: RecoveryReport,
 }
@@ -120,14 +128,21 @@ impl Spool {
         if is_new {
             recovery::write_format(dir)?;
         }
-        let (shared, highwater, mark, report) = recovery::recover(config)?;
+        let recovery::Recovered {
+            shared,
+            highwater,
+            mark,
+            checkpoints: table,
+            report,
+        } = recovery::recover(config)?;
+        let checkpoints = table.found().clone();
         let disk = Arc::new(disk);
         let mailbox = Arc::new(Mailbox::default());
         let dead_letters = DeadLetters::new(Arc::clone(&shared), Arc::clone(&disk));
         shared.keep_reserve();
         shared.check_quota();
 
-        let committer = Committer::new(Arc::clone(&shared), Arc::clone(&mailbox), disk);
+        let committer = Committer::new(Arc::clone(&shared), Arc::clone(&mailbox), disk, table);
         let keeper = Keeper::new(Arc::clone(&shared), Arc::clone(&mailbox), highwater, mark);
         let (committed, committer_ends) = mpsc::channel::<()>();
         let (kept, keeper_ends) = mpsc::channel::<()>();
@@ -142,7 +157,7 @@ impl Spool {
         })
         .map_err(io_at(dir))?;
 
-        let appender = Appender::new(Arc::clone(&shared), Arc::clone(&mailbox));
+        let appender = Appender::new(Arc::clone(&shared), Arc::clone(&mailbox), &checkpoints);
         Ok(Opened {
             cursor: Cursor::new(
                 Arc::clone(&shared),
@@ -161,6 +176,7 @@ impl Spool {
             },
             appender,
             dead_letters,
+            checkpoints,
             recovery: report,
         })
     }

@@ -49,10 +49,7 @@ impl Fixture {
     fn append(&self, events: &[&[u8]]) -> SeqRange {
         let mut buf = EventBuf::default();
         events.iter().for_each(|event| buf.push(event));
-        let source = Arc::new(Source {
-            input: "test".into(),
-            peer: None,
-        });
+        let source = Arc::new(Source::of_input("test"));
         self.runtime.block_on(async {
             let append = self
                 .opened

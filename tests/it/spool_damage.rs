@@ -274,11 +274,7 @@ fn a_disk_filled_by_others_is_survived_and_intake_resumes() {
     take_all_space(&thief);
     let mut buf = EventBuf::default();
     (101..=130).for_each(|seed| buf.push(&noise(seed, EVENT)));
-    let source = spoolway::event::Source {
-        input: "test".into(),
-        peer: None,
-    }
-    .into();
+    let source = spoolway::event::Source::of_input("test").into();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -53,10 +53,7 @@ impl Rig {
     pub(crate) fn append<T: AsRef<[u8]>>(&self, events: &[T]) -> SeqRange {
         let mut buf = EventBuf::default();
         events.iter().for_each(|event| buf.push(event.as_ref()));
-        let source = Arc::new(Source {
-            input: "test".into(),
-            peer: None,
-        });
+        let source = Arc::new(Source::of_input("test"));
         self.runtime.block_on(async {
             let append = self
                 .opened
@@ -91,10 +88,7 @@ impl Rig {
             .iter()
             .map(|&seq| DeadLetter {
                 seq,
-                source: Source {
-                    input: "test".into(),
-                    peer: None,
-                },
+                source: Source::of_input("test"),
                 received: 1,
                 topic: "topic".into(),
                 partition: Some(3),

@@ -99,10 +99,7 @@ fn write_until_killed(dir: &Path) {
         .enable_all()
         .build()
         .unwrap();
-    let source = Arc::new(Source {
-        input: "power".into(),
-        peer: None,
-    });
+    let source = Arc::new(Source::of_input("power"));
     let mut next: Seq = 1;
     let mut rng = fastrand::Rng::new();
     let mut out = std::io::stdout();

@@ -60,6 +60,40 @@ impl UnixConfig {
     }
 }
 
+impl FileConfig {
+    /// The files of these patterns with every default.
+    pub fn new(patterns: FilePatterns) -> Self {
+        Self {
+            patterns,
+            start: StartAt::End,
+            max_line: 1 << 20,
+            line_ending: LineEnding::Auto,
+            encoding: Encoding::Utf8,
+            multiline: None,
+            read_once: false,
+            delete_after_delivery: false,
+            delete_grace: Duration::from_secs(5 * 60),
+            follow_symlinks_into: Vec::new(),
+            scan_interval: Duration::from_secs(10),
+            max_open_files: 256,
+            max_deleted_files: 64,
+            max_deleted_bytes: 1 << 30,
+        }
+    }
+}
+
+impl MultilineConfig {
+    /// Lines joined by `rule` with every default.
+    pub fn new(rule: MultilineRule) -> Self {
+        Self {
+            rule,
+            timeout: Duration::from_secs(2),
+            max_lines: 500,
+            max_bytes: 1 << 20,
+        }
+    }
+}
+
 impl KafkaConfig {
     /// A plain-text client of these brokers with every default.
     pub fn new(bootstrap: Vec<HostPort>) -> Self {

@@ -9,11 +9,13 @@ use std::time::Duration;
 
 pub mod certificate;
 mod defaults;
+mod file;
 mod keys;
 mod load;
 mod parse;
 mod parts;
 pub mod pem;
+mod pattern;
 mod quantity;
 mod reload;
 mod report;
@@ -24,10 +26,14 @@ mod section;
 mod show;
 mod units;
 
+pub use file::{
+    Encoding, FileConfig, LineEnding, LinePattern, MultilineConfig, MultilineRule, StartAt,
+};
 pub use keys::refresh_reference;
 pub use load::{ConfigSource, DROP_INS, FirstLook, from_file, from_flags, from_text, from_texts};
 pub use parse::{Context, Loaded, SOCKET_PATH_MAX};
 pub use pem::PemSource;
+pub use pattern::{Captures, FilePatterns, PathPattern, PatternError};
 pub use reload::{Change, changes};
 pub use report::{Diagnostic, Report, Severity};
 pub use routes::{RouteConfig, RouteTest, RoutingConfig};

@@ -5,6 +5,7 @@
 
 pub mod activation;
 pub mod connection;
+pub mod file;
 pub mod framing;
 pub mod settle;
 pub mod stats;

@@ -93,18 +93,17 @@ fn choose<'c>(
     config: &'c Config,
     wanted: Option<&str>,
 ) -> Result<(&'c str, &'c UnixConfig), CliError> {
-    let mut found = config
-        .inputs
-        .iter()
-        .filter(|input| wanted.is_none_or(|name| *input.name == *name))
-        .map(|input| match &input.kind {
-            InputKind::Unix(unix) => (&*input.name, unix),
-        });
+    let sockets = config.inputs.iter().filter_map(|input| match &input.kind {
+        InputKind::Unix(unix) => Some((&*input.name, unix)),
+        InputKind::File(_) => None,
+    });
+    let mut found = sockets
+        .clone()
+        .filter(|(name, _)| wanted.is_none_or(|one| one == *name));
     let names = || {
-        config
-            .inputs
-            .iter()
-            .map(|i| &*i.name)
+        sockets
+            .clone()
+            .map(|(name, _)| name)
             .collect::<Vec<_>>()
             .join(", ")
     };
@@ -115,7 +114,7 @@ fn choose<'c>(
             names()
         ))),
         (None, _) => Err(CliError::Usage(format!(
-            "no such input; there are: {}",
+            "no such socket input; there are: {}",
             names()
         ))),
     }

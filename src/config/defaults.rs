@@ -14,6 +14,18 @@ const CLIENT_ID: &str = "spoolway";
 /// Deadline of an ordered stop.
 pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Largest event in bytes.
+pub(super) const MAX_EVENT_BYTES: u32 = 1 << 20;
+
+/// An event of several lines is finished when its file has not grown for this long.
+pub(super) const MULTILINE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Most lines of one event.
+pub(super) const MULTILINE_LINES: u32 = 500;
+
+/// Most bytes of an event of several lines.
+pub(super) const MULTILINE_BYTES: u32 = 1 << 20;
+
 /// Largest share of `spool.max_bytes` that a default of another size may take: one in this.
 /// Keeps a small spool usable without setting three more keys.
 const SHARE_OF_SPOOL: u64 = 4;
@@ -25,7 +37,7 @@ impl SpoolConfig {
             dir,
             max_bytes: 10 << 30,
             min_free: 256 << 20,
-            max_event_bytes: 1 << 20,
+            max_event_bytes: MAX_EVENT_BYTES,
             when_full: WhenFull::Block,
             commit_interval: Duration::ZERO,
             compression: SpoolCodec::Lz4,
@@ -87,9 +99,9 @@ impl MultilineConfig {
     pub fn new(rule: MultilineRule) -> Self {
         Self {
             rule,
-            timeout: Duration::from_secs(2),
-            max_lines: 500,
-            max_bytes: 1 << 20,
+            timeout: MULTILINE_TIMEOUT,
+            max_lines: MULTILINE_LINES,
+            max_bytes: MULTILINE_BYTES,
         }
     }
 }

@@ -80,13 +80,13 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// Most bytes of UTF-8 that `bytes` bytes of the file can become.
-    pub fn decoded_max(self, bytes: u64) -> u64 {
+    /// Most bytes of a file that never become more than `bytes` bytes of UTF-8.
+    pub fn fitting(self, bytes: u32) -> u32 {
         match self {
             Self::Utf8 => bytes,
             // Two bytes of the file become up to three.
-            Self::Utf16Be | Self::Utf16Le => bytes.div_ceil(2) * 3,
-            Self::Latin1 => bytes * 2,
+            Self::Utf16Be | Self::Utf16Le => bytes / 3 * 2,
+            Self::Latin1 => bytes / 2,
         }
     }
 }

@@ -14,8 +14,8 @@ mod keys;
 mod load;
 mod parse;
 mod parts;
-pub mod pem;
 mod pattern;
+pub mod pem;
 mod quantity;
 mod reload;
 mod report;
@@ -32,8 +32,8 @@ pub use file::{
 pub use keys::refresh_reference;
 pub use load::{ConfigSource, DROP_INS, FirstLook, from_file, from_flags, from_text, from_texts};
 pub use parse::{Context, Loaded, SOCKET_PATH_MAX};
-pub use pem::PemSource;
 pub use pattern::{Captures, FilePatterns, PathPattern, PatternError};
+pub use pem::PemSource;
 pub use reload::{Change, changes};
 pub use report::{Diagnostic, Report, Severity};
 pub use routes::{RouteConfig, RouteTest, RoutingConfig};
@@ -122,6 +122,8 @@ pub struct InputConfig {
 /// The kinds of input.
 #[derive(Debug, Clone, PartialEq)]
 pub enum InputKind {
+    /// `type = "file"`
+    File(Box<FileConfig>),
     /// `type = "unix"`
     Unix(UnixConfig),
 }

@@ -16,11 +16,17 @@ const DURATION: &str = "^([0-9]+ ?[a-z]+ ?)+$";
 /// The schema, draft 2020-12.
 pub fn schema() -> Value {
     let mut properties = Map::new();
-    for table in &TABLES {
+    for table in TABLES.iter().filter(|table| !table.is_inner()) {
         if table.name.is_empty() {
             properties.extend(flat(table));
         } else {
-            properties.insert(table.name.to_owned(), described(table));
+            let described = described(table);
+            match properties.get_mut(table.name) {
+                Some(known) => or(known, &described),
+                None => {
+                    properties.insert(table.name.to_owned(), described);
+                }
+            }
         }
     }
     json!({
@@ -43,9 +49,22 @@ fn described(table: &Table) -> Value {
         "required": if dotted { Vec::new() } else { required(table) },
     });
     if table.many {
-        json!({"type": "array", "minItems": 1, "items": object})
+        let items = match table.variant {
+            Some(_) => json!({"oneOf": [object]}),
+            None => object,
+        };
+        json!({"type": "array", "minItems": 1, "items": items})
     } else {
         object
+    }
+}
+
+/// Adds what another type of the same list may have.
+fn or(list: &mut Value, other: &Value) {
+    const CHOICES: &str = "/items/oneOf";
+    let more = other.pointer(CHOICES).and_then(Value::as_array);
+    if let (Some(Value::Array(choices)), Some(more)) = (list.pointer_mut(CHOICES), more) {
+        choices.extend(more.iter().cloned());
     }
 }
 
@@ -102,6 +121,10 @@ fn value(key: &Key) -> Value {
         Kind::Number => json!({"type": "integer"}),
         Kind::Quantity => json!({"type": ["integer", "string"]}),
         Kind::Secret => json!({"oneOf": [{"type": "string"}, secret_source()]}),
+        Kind::Table(name) => {
+            let table = TABLES.iter().find(|table| table.name == name);
+            table.map_or_else(|| json!({}), described)
+        }
         Kind::Size => json!({"type": "string", "pattern": SIZE}),
         Kind::Text => json!({"type": "string"}),
     };
@@ -151,14 +174,33 @@ mod tests {
             at("/properties/spool/properties/max_bytes/default"),
             "10GiB"
         );
-        let input = at("/properties/input/items/required");
+        let input = at("/properties/input/items/oneOf/0/required");
         assert_eq!(input, json!(["name", "type", "path"]));
+        let file = "/properties/input/items/oneOf/1";
+        assert_eq!(
+            at(&format!("{file}/required")),
+            json!(["name", "type", "include"])
+        );
+        let lines = format!("{file}/properties/multiline/properties/max_lines/default");
+        assert_eq!(at(&lines), 500);
         assert_eq!(at("/properties/stop_timeout/type"), "string");
     }
 
     /// The whole of what the schema uses, so that the sample can be held against it without
     /// another dependency.
     fn accepts(schema: &Value, value: &toml::Value) -> Result<(), String> {
+        if let Some(choices) = schema.get("oneOf").and_then(Value::as_array)
+            && value.is_table()
+        {
+            let tried = choices.iter().map(|choice| accepts(choice, value));
+            let tried: Vec<_> = tried.collect();
+            let fit = tried.iter().filter(|tried| tried.is_ok()).count();
+            return if fit == 1 {
+                Ok(())
+            } else {
+                Err(format!("{tried:?}"))
+            };
+        }
         match value {
             toml::Value::Table(table) => {
                 for (name, inner) in table {

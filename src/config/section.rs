@@ -150,6 +150,11 @@ impl<'a, 's> Section<'a, 's> {
         }
     }
 
+    /// Where the value of a key stands that nobody asked for yet.
+    pub(super) fn span_of(&self, key: &str) -> Option<Range<usize>> {
+        Some(self.entries.get(key)?.value.span())
+    }
+
     /// The entry of a key, which is known from now on.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Entry<'a>> {
         self.known.push(key);
@@ -234,6 +239,23 @@ impl<'a, 's> Section<'a, 's> {
             return None;
         };
         Some(Spanned::new(entry.value.span(), text.to_owned()))
+    }
+
+    /// Strings: an array of them, or one alone. None when the key is not set or wrong.
+    pub(super) fn texts(&mut self, key: &'static str) -> Option<Vec<Spanned<String>>> {
+        let entry = self.take(key)?;
+        let spanned = |value: &Spanned<DeValue<'_>>| {
+            let text = value.get_ref().as_str()?.to_owned();
+            Some(Spanned::new(value.span(), text))
+        };
+        let texts: Option<Vec<_>> = match entry.value.get_ref() {
+            DeValue::Array(array) => array.iter().map(spanned).collect(),
+            _ => spanned(entry.value).map(|text| vec![text]),
+        };
+        if texts.is_none() {
+            self.wrong_type(key, &entry, "a string, or an array of strings");
+        }
+        texts
     }
 
     /// A path: a string that is not empty and has no NUL.

@@ -37,7 +37,7 @@ fn render(parts: Parts, origin: bool) -> String {
         text: String::new(),
         origin,
     };
-    for table in &TABLES {
+    for table in TABLES.iter().filter(|table| !table.is_inner()) {
         page.table(table, document.get_ref(), &mut sink);
     }
     page.text
@@ -59,7 +59,8 @@ impl Page {
                 self.keys(table, inner, sink);
             }
             Some(DeValue::Array(items)) => {
-                for inner in items.iter().filter_map(|item| item.get_ref().as_table()) {
+                let tables = items.iter().filter_map(|item| item.get_ref().as_table());
+                for inner in tables.filter(|inner| is_of(table, inner)) {
                     self.head(&format!("[[{}]]", table.name));
                     self.keys(table, inner, sink);
                 }
@@ -87,20 +88,29 @@ impl Page {
         } else {
             Section::of("", 0..0, inner, sink).rest()
         };
+        let mut within = Vec::new();
         for key in table.keys {
             let names = [&[key.name], key.also].concat();
             let found = names
                 .iter()
                 .find_map(|name| Some((*name, set.remove(*name)?)));
-            match found {
-                Some((name, entry)) => {
+            match (found, key.kind) {
+                (Some((_, entry)), Kind::Table(name)) => within.push((name, entry)),
+                (Some((name, entry)), _) => {
                     self.line(name, &value(key.kind, &entry, sink), &entry, sink)
                 }
-                None => self.default(key.name, key.default),
+                (None, _) => self.default(key.name, key.default),
             }
         }
         if table.name.is_empty() {
             return;
+        }
+        for (name, entry) in within {
+            let table = TABLES.iter().find(|table| table.name == name);
+            if let (Some(table), Some(inner)) = (table, entry.value.get_ref().as_table()) {
+                self.head(&format!("[{name}]"));
+                self.keys(table, inner, sink);
+            }
         }
         // Accepted because they ask for what happens anyway.
         for (name, entry) in set {
@@ -125,6 +135,13 @@ impl Page {
             self.text += &format!("# {name} = {shown}  # default\n");
         }
     }
+}
+
+/// Whether a table of a list is of the type that `table` describes.
+fn is_of(table: &Table, inner: &DeTable<'_>) -> bool {
+    let kind = inner.get("type").and_then(|kind| kind.get_ref().as_str());
+    let same = |wanted: &str| kind.is_some_and(|kind| kind.eq_ignore_ascii_case(wanted));
+    table.variant.is_none_or(same)
 }
 
 /// A value as it was written, an array on one line.

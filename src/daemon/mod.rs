@@ -324,11 +324,13 @@ fn start_inputs(
     let bound: Vec<_> = config
         .inputs
         .iter()
-        .map(|input| match &input.kind {
-            InputKind::Unix(unix) => {
-                let socket = BoundSocket::claim_or_bind(unix, &mut handed)?;
-                Ok((input.name.clone(), unix, socket))
-            }
+        .filter_map(|input| match &input.kind {
+            InputKind::Unix(unix) => Some((input.name.clone(), unix)),
+            InputKind::File(_) => None,
+        })
+        .map(|(name, unix)| {
+            let socket = BoundSocket::claim_or_bind(unix, &mut handed)?;
+            Ok((name, unix, socket))
         })
         .collect::<Result<_, BindError>>()?;
     for path in handed.unclaimed() {

@@ -3,6 +3,7 @@
 //! The tables of docs/configuration.md and the JSON schema are made from this one; tests
 //! compare it with the keys that the parser knows. Parses and checks nothing itself.
 
+mod input;
 mod kafka;
 mod route;
 mod tables;
@@ -28,6 +29,8 @@ pub(super) enum Kind {
     Secret,
     /// A string with a unit of size.
     Size,
+    /// A table within the table, by its name in [`TABLES`].
+    Table(&'static str),
     /// Any string.
     Text,
 }
@@ -52,8 +55,10 @@ pub(super) struct Key {
 /// One table of the file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Table {
-    /// Its name; empty for the top level.
+    /// Its name; empty for the top level, dotted for a table within another.
     pub(super) name: &'static str,
+    /// The `type` that a table of the list has, when they differ.
+    pub(super) variant: Option<&'static str>,
     /// Whether it may be given several times.
     pub(super) many: bool,
     /// Its keys.
@@ -63,6 +68,7 @@ pub(super) struct Table {
 const fn table(name: &'static str, keys: &'static [Key]) -> Table {
     Table {
         name,
+        variant: None,
         many: false,
         keys,
     }
@@ -71,16 +77,28 @@ const fn table(name: &'static str, keys: &'static [Key]) -> Table {
 const fn many(name: &'static str, keys: &'static [Key]) -> Table {
     Table {
         name,
+        variant: None,
+        many: true,
+        keys,
+    }
+}
+
+const fn of_type(name: &'static str, variant: &'static str, keys: &'static [Key]) -> Table {
+    Table {
+        name,
+        variant: Some(variant),
         many: true,
         keys,
     }
 }
 
 /// All tables, in the order of the reference.
-pub(super) const TABLES: [Table; 8] = [
+pub(super) const TABLES: [Table; 10] = [
     table("", &tables::TOP),
     table("spool", &tables::SPOOL),
-    many("input", &tables::INPUT),
+    of_type("input", "unix", &input::UNIX),
+    of_type("input", "file", &input::FILE),
+    table("input.multiline", &input::MULTILINE),
     table("kafka", &kafka::KAFKA),
     many("route", &route::ROUTE),
     table("routing", &route::ROUTING),
@@ -95,6 +113,11 @@ pub(super) fn is_secret(name: &str) -> bool {
 }
 
 impl Table {
+    /// Whether it is a table within another.
+    pub(super) fn is_inner(&self) -> bool {
+        self.name.contains('.')
+    }
+
     /// The rows of this table in docs/configuration.md, with their head.
     fn reference(&self) -> String {
         let aliases = self.keys.iter().any(|key| !key.also.is_empty());
@@ -160,7 +183,10 @@ impl Table {
         match (self.name, self.many) {
             ("", _) => "Top level".to_owned(),
             (name, false) => format!("`[{name}]`"),
-            (name, true) => format!("`[[{name}]]`"),
+            (name, true) => match self.variant {
+                Some(variant) => format!("`[[{name}]]` of type `{variant}`"),
+                None => format!("`[[{name}]]`"),
+            },
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The keys of every table but `[kafka]`.
+//! The keys of the small tables.
 
 use super::{Key, Kind};
 
@@ -108,83 +108,6 @@ pub(super) const SPOOL: [Key; 11] = [
     },
 ];
 
-/// `[[input]]`
-pub(super) const INPUT: [Key; 9] = [
-    Key {
-        name: "name",
-        kind: Kind::Text,
-        also: &[],
-        default: "required",
-        range: "1 to 64 of `a-z A-Z 0-9 . _ -`",
-        effect: "unique; recorded with every event",
-    },
-    Key {
-        name: "type",
-        kind: Kind::Choice(&["unix"]),
-        also: &[],
-        default: "required",
-        range: "`unix`",
-        effect: "a Unix stream socket that takes newline-delimited events",
-    },
-    Key {
-        name: "path",
-        kind: Kind::Text,
-        also: &[],
-        default: "required",
-        range: "107 bytes",
-        effect: "path of the socket, unique",
-    },
-    Key {
-        name: "mode",
-        kind: Kind::Text,
-        also: &[],
-        default: "`\"0660\"`",
-        range: "octal, up to 0777",
-        effect: "permission bits of the socket file",
-    },
-    Key {
-        name: "group",
-        kind: Kind::Text,
-        also: &[],
-        default: "the daemon's own",
-        range: "name or number",
-        effect: "group of the socket file",
-    },
-    Key {
-        name: "ack",
-        kind: Kind::Choice(&["none", "durable", "broker"]),
-        also: &[],
-        default: "`\"none\"`",
-        range: "`none`, `durable`, `broker`",
-        effect: "what writers are told: nothing, `{\"ack\":N}` once their first N lines are on \
-            disk, or once Kafka has them",
-    },
-    Key {
-        name: "max_connections",
-        kind: Kind::Number,
-        also: &[],
-        default: "`512`",
-        range: "1 to 65536",
-        effect: "most connections at once",
-    },
-    Key {
-        name: "accept_unterminated",
-        kind: Kind::Flag,
-        also: &[],
-        default: "`true`",
-        range: "",
-        effect: "whether a last line without a newline is an event when the writer closes",
-    },
-    Key {
-        name: "idle_timeout",
-        kind: Kind::Duration,
-        also: &[],
-        default: "`\"0s\"`",
-        range: "0s to 7days",
-        effect: "a connection without a byte for this long is closed; 0s = never",
-    },
-];
-
 /// `[control]`
 pub(super) const CONTROL: [Key; 1] = [Key {
     name: "path",
@@ -192,7 +115,7 @@ pub(super) const CONTROL: [Key; 1] = [Key {
     also: &[],
     default: "`control.sock` in the spool directory",
     range: "107 bytes",
-    effect: "socket of `spoolway status` and `spoolway dead-letter`; mode 0600",
+    effect: "socket of `spoolway status`, `spoolway tail` and `spoolway dead-letter`; mode 0600",
 }];
 
 /// `[log]`

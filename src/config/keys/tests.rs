@@ -7,11 +7,15 @@ const DOCUMENTATION: &str = include_str!("../../../docs/configuration.md");
 
 /// What the parser says it knows in a table, by the help of an unknown key.
 fn known_to_parser(table: &Table) -> Vec<String> {
-    let head = match (table.name, table.many) {
+    let mut head = match (table.name, table.many) {
         ("", _) => String::new(),
+        ("input.multiline", _) => "[[input]]\ntype = \"file\"\n[input.multiline]\n".to_owned(),
         (name, false) => format!("[{name}]\n"),
         (name, true) => format!("[[{name}]]\n"),
     };
+    if let Some(variant) = table.variant {
+        head += &format!("type = \"{variant}\"\n");
+    }
     let text = format!("{head}qqqqqq = 1\n");
     let report = from_text(&text, "f", &Context::default()).expect_err("an unknown key");
     let line = report.lines().find(|line| line.contains("qqqqqq")).unwrap();

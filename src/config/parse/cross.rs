@@ -17,6 +17,7 @@ pub(super) fn check(config: &Config, tables: &Tables<'_>, sink: &mut Sink) {
     check_spool(config, tables, sink);
     check_times(config, tables, sink);
     check_sockets(config, tables, sink);
+    check_files(config, tables, sink);
 }
 
 /// Where `path` stands within a table, or else the table, or else the beginning.
@@ -156,7 +157,9 @@ fn check_sockets(config: &Config, tables: &Tables<'_>, sink: &mut Sink) {
         sink.error(span.clone(), message, help);
     }
     for input in &config.inputs {
-        let InputKind::Unix(unix) = &input.kind;
+        let InputKind::Unix(unix) = &input.kind else {
+            continue;
+        };
         if &unix.path == control {
             let message = format!(
                 "[control] path: {} is the path of input {:?} already",
@@ -176,6 +179,39 @@ fn check_sockets(config: &Config, tables: &Tables<'_>, sink: &mut Sink) {
                 message,
                 None,
             );
+        }
+    }
+}
+
+/// Files of the spool that a wide pattern could take in; each line read would then write one.
+const OWN_FILES: [&str; 7] = [
+    "LOCK",
+    "checkpoints",
+    "dead/db",
+    "format",
+    "gen-00000000000000000001/db",
+    "gen-00000000000000000001/gen.meta",
+    "highwater",
+];
+
+fn check_files(config: &Config, tables: &Tables<'_>, sink: &mut Sink) {
+    let dir = &config.spool.dir;
+    for input in &config.inputs {
+        let InputKind::File(file) = &input.kind else {
+            continue;
+        };
+        let below = file.patterns.included().iter();
+        let mut below = below.filter(|pattern| pattern.root().starts_with(dir));
+        let taken = OWN_FILES.iter().map(|name| dir.join(name));
+        let mut taken = taken.filter(|path| file.patterns.captures(path).is_some());
+        if below.next().is_some() || taken.next().is_some() {
+            let message = format!(
+                "[[input]] include: input {:?} would read the spool itself, in {}",
+                input.name,
+                dir.display()
+            );
+            let help = format!("add exclude = [\"{}/**\"], or narrow it", dir.display());
+            sink.error(place(tables.input.as_ref(), &[]), message, Some(help));
         }
     }
 }

@@ -103,7 +103,13 @@ impl<'a> Tables<'a> {
     /// Reads every table even when an earlier one failed; `None` when one is missing.
     fn read(&self, stop_timeout: Duration, context: &Context, sink: &mut Sink) -> Option<Config> {
         let spool = spool::read(self.spool.as_ref(), context.spool_dir.as_deref(), sink);
-        let inputs = input::read_all(self.input.as_ref(), sink);
+        let around = input::Around {
+            context,
+            max_event_bytes: spool
+                .as_ref()
+                .map_or(defaults::MAX_EVENT_BYTES, |spool| spool.max_event_bytes),
+        };
+        let inputs = input::read_all(self.input.as_ref(), around, sink);
         let kafka = kafka::read(self.kafka.as_ref(), context, sink);
         let routes = route::read_all(self.route.as_ref(), sink);
         let routing = route::read_routing(self.routing.as_ref(), sink);

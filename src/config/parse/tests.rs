@@ -324,7 +324,9 @@ fn socket_paths_and_modes_are_checked() {
         let config = accepted(load(
             &MINIMAL.replace("type =", &format!("mode = {mode}\ntype =")),
         ));
-        let InputKind::Unix(unix) = &config.inputs[0].kind;
+        let InputKind::Unix(unix) = &config.inputs[0].kind else {
+            panic!("a socket was configured");
+        };
         assert_eq!(unix.mode, 0o640);
     }
     for mode in ["640", "\"0999\"", "\"7777\"", "\"\"", "true", "\"+640\""] {

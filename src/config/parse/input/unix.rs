@@ -1,59 +1,31 @@
-//! `[[input]]`: what is read, and what its writers are told.
+//! `type = "unix"`: a socket that programs write to.
 
-use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::SOCKET_PATH_MAX;
-use crate::config::report::Sink;
-use crate::config::section::{Entry, Section};
-use crate::config::{AckMode, InputConfig, InputKind, UnixConfig};
-
-/// Most inputs of one daemon.
-const INPUTS_MAX: usize = 64;
-
-/// Longest name of an input; it is stored with every block.
-const NAME_BYTES_MAX: usize = 64;
+use super::Seen;
+use crate::config::parse::SOCKET_PATH_MAX;
+use crate::config::section::Section;
+use crate::config::{AckMode, UnixConfig};
 
 /// Most connections one input may be allowed; each costs a task and a descriptor.
 const CONNECTIONS_MAX: u64 = 65_536;
 
 const IDLE_TIMEOUT_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Reads all of them; a second one with the name or the path of an earlier one is refused.
-pub(super) fn read_all(entry: Option<&Entry<'_>>, sink: &mut Sink) -> Vec<InputConfig> {
-    let mut seen = Seen::default();
-    let entries = super::tables("[[input]]", entry, INPUTS_MAX, sink);
-    entries
-        .iter()
-        .filter_map(|entry| read(entry, &mut seen, sink))
-        .collect()
-}
-
-/// Names and paths of the inputs so far.
-#[derive(Default)]
-struct Seen {
-    names: BTreeMap<String, ()>,
-    paths: BTreeMap<PathBuf, String>,
-}
-
-fn read(entry: &Entry<'_>, seen: &mut Seen, sink: &mut Sink) -> Option<InputConfig> {
-    let mut section = super::table("[[input]]", entry, sink)?;
-    let name = read_name(&mut section, seen);
-    match section.text("type") {
-        None => section.absent("type", "set type = \"unix\""),
-        Some(kind) => {
-            section.choice_of("type", &kind, &[("unix", ())]);
-        }
-    }
-    let path = read_path(&mut section, name.as_deref().unwrap_or("?"), seen);
+/// Reads the keys of a socket; none when its path is wrong.
+pub(super) fn read(
+    section: &mut Section<'_, '_>,
+    name: &str,
+    seen: &mut Seen,
+) -> Option<UnixConfig> {
+    let path = read_path(section, name, seen);
     let mut unix = UnixConfig::new(path.clone().unwrap_or_default());
-    unix.mode = read_mode(&mut section, unix.mode);
+    unix.mode = read_mode(section, unix.mode);
     unix.group = section
         .text("group")
         .map(Spanned::into_inner)
@@ -73,40 +45,7 @@ fn read(entry: &Entry<'_>, seen: &mut Seen, sink: &mut Sink) -> Option<InputConf
     unix.accept_unterminated = section.flag("accept_unterminated", unix.accept_unterminated);
     let idle = Duration::ZERO..=IDLE_TIMEOUT_MAX;
     unix.idle_timeout = section.duration("idle_timeout", unix.idle_timeout, idle);
-    section.finish();
-    path?;
-    Some(InputConfig {
-        name: name?,
-        kind: InputKind::Unix(unix),
-    })
-}
-
-fn read_name(section: &mut Section<'_, '_>, seen: &mut Seen) -> Option<Arc<str>> {
-    let Some(name) = section.text("name") else {
-        section.absent(
-            "name",
-            "give it a short name of its own, e.g. name = \"app\"",
-        );
-        return None;
-    };
-    let span = name.span();
-    let name = name.into_inner();
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(plain) {
-        let help = format!("use 1 to {NAME_BYTES_MAX} of a-z, A-Z, 0-9, dot, _ and -");
-        section.fault("name", span, &format!("{name:?} is not a name"), Some(help));
-        return None;
-    }
-    if seen.names.insert(name.clone(), ()).is_some() {
-        let help = Some("give each input its own name".to_owned());
-        section.fault(
-            "name",
-            span,
-            &format!("{name:?} is used by an earlier input"),
-            help,
-        );
-    }
-    Some(name.into())
+    path.map(|_| unix)
 }
 
 fn read_path(section: &mut Section<'_, '_>, name: &str, seen: &mut Seen) -> Option<PathBuf> {
@@ -133,7 +72,7 @@ fn read_path(section: &mut Section<'_, '_>, name: &str, seen: &mut Seen) -> Opti
 }
 
 /// What is wrong with the path of a Unix socket.
-pub(super) fn socket_path_fault(path: &Path) -> Option<String> {
+pub(in crate::config::parse) fn socket_path_fault(path: &Path) -> Option<String> {
     let length = path.as_os_str().as_bytes().len();
     let what = format!("{length} bytes are too long for a socket path, {SOCKET_PATH_MAX} fit");
     (length > SOCKET_PATH_MAX).then_some(what)

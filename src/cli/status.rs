@@ -78,6 +78,14 @@ impl Screen {
         if let Some(halted) = text(kafka, "/halted") {
             self.line("HALTED", &halted);
         }
+        for topic in list(kafka, "/topics") {
+            let error = text(topic, "/error").unwrap_or_default();
+            let since = number(topic, "/for_seconds").unwrap_or(0);
+            self.line(
+                "TOPIC",
+                &format!("{error}, for {}", seconds_in_words(since)),
+            );
+        }
         for broker in list(kafka, "/brokers") {
             self.line("broker", &described(broker, &["id"], &[]));
         }
@@ -90,7 +98,7 @@ impl Screen {
         let rest = described(
             kafka,
             &[],
-            &["halted", "brokers", "partitions", "last_error"],
+            &["halted", "topics", "brokers", "partitions", "last_error"],
         );
         self.line("kafka", &rest);
     }
@@ -265,7 +273,9 @@ mod tests {
             "inputs": [{"name": "app", "connections": 2, "refused": {"too_long": 4, "busy": 0}}],
             "drain": {"lanes": [{"topic": "t", "partition": 0, "in_flight": 5, "lagging": false}],
                 "doomed": [["u", "unknown topic"]]},
-            "kafka": {"halted": "wrong password", "brokers": [{"id": 1,
+            "kafka": {"halted": "wrong password",
+                "topics": [{"topic": "u", "error": "topic u: gone", "for_seconds": 61}],
+                "brokers": [{"id": 1,
                 "connection": {"up": true, "address": "k:9092", "error": null}}]},
         }));
         assert_eq!(
@@ -279,6 +289,7 @@ mod tests {
              input       app connections=2 refused.too_long=4\n\
              partition   t 0 in_flight=5\n\
              HALTED      wrong password\n\
+             TOPIC       topic u: gone, for 1m 1s\n\
              broker      1 connection.address=k:9092 connection.up\n\
              REFUSED     u: unknown topic"
         );

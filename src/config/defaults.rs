@@ -131,6 +131,8 @@ impl KafkaConfig {
             send_buffer: None,
             receive_buffer: None,
             topic_patience: Some(Duration::from_secs(24 * 60 * 60)),
+            topic_creation: None,
+            test_topic: None,
         }
     }
 }

@@ -36,7 +36,7 @@ pub use pattern::{Captures, FilePatterns, PathPattern, PatternError};
 pub use pem::PemSource;
 pub use reload::{Change, changes};
 pub use report::{Diagnostic, Report, Severity};
-pub use routes::{RouteConfig, RouteTest, RoutingConfig};
+pub use routes::{ROUTE_BATCH_BYTES, RouteConfig, RouteTest, RoutingConfig};
 pub use schema::schema;
 pub use secret::{Secret, SecretError, SecretSource};
 pub use show::show;
@@ -213,6 +213,19 @@ pub struct KafkaConfig {
     /// How long an unknown or forbidden topic is retried before its events go to the
     /// dead letters. Default 24 h; `None` = for ever.
     pub topic_patience: Option<Duration>,
+    /// `topic.auto.create` with what such topics get; `None` = topics are never created.
+    pub topic_creation: Option<TopicCreation>,
+    /// `test_topic`: where `kafka test --send` writes its record.
+    pub test_topic: Option<Arc<str>>,
+}
+
+/// How missing topics are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TopicCreation {
+    /// `topic.auto.partitions`; -1 = the broker's `num.partitions`.
+    pub partitions: i32,
+    /// `topic.auto.replication`; -1 = the broker's `default.replication.factor`.
+    pub replication: i16,
 }
 
 /// TLS towards the brokers.

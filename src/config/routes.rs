@@ -7,6 +7,9 @@ use crate::route::spec::{KeySpec, Matching, NoMatch, PartitionSpec, RouteSpec, S
 
 use super::{Compression, format_size};
 
+/// Bytes at which a route's batches close when neither it nor `batch.size` asks for less.
+pub const ROUTE_BATCH_BYTES: u32 = 1_000_000;
+
 /// `[routing]`: what concerns all routes together.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RoutingConfig {

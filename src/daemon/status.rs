@@ -188,11 +188,13 @@ fn last_error(kafka: &KafkaStatus) -> Option<&str> {
         .chain(brokers)
         .filter_map(|c| c.error.as_deref());
     let partition = || kafka.partitions.iter().find_map(|p| p.error.as_deref());
+    let topic = || kafka.topics.first().map(|topic| topic.error.as_str());
     kafka
         .halted
         .as_deref()
         .or_else(|| down.next())
         .or_else(partition)
+        .or_else(topic)
 }
 
 fn kafka(kafka: &KafkaStatus) -> Value {
@@ -223,6 +225,11 @@ fn kafka(kafka: &KafkaStatus) -> Value {
             "in_flight": partition.in_flight,
             "error": partition.error,
             "retry_in_ms": wait(partition.retry_at),
+        })).collect::<Vec<_>>(),
+        "topics": kafka.topics.iter().map(|topic| json!({
+            "topic": topic.name,
+            "error": topic.error,
+            "for_seconds": now.saturating_duration_since(topic.since).as_secs(),
         })).collect::<Vec<_>>(),
         "totals": {
             "acked_batches": kafka.totals.acked_batches,

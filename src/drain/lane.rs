@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use super::lanes::Pass;
-use crate::config::{Compression, RouteConfig};
+use crate::config::{Compression, ROUTE_BATCH_BYTES, RouteConfig};
 use crate::kafka::{Batch, BatchBuilder, RecordRef, TopicPartition};
 use crate::proof::{CopyId, Seq, SeqRanges};
 
@@ -30,16 +30,13 @@ pub struct BatchLimits {
     pub in_flight: u32,
 }
 
-/// Bytes at which a route's batches close when neither it nor `batch.size` asks for less.
-const ROUTE_BATCH_BYTES: usize = 1_000_000;
-
 impl BatchLimits {
     /// These limits with what a route sets instead; a batch still fits `request` bytes.
     pub(super) fn of_route(self, route: &RouteConfig, request: usize) -> Self {
         let bytes = route.batch_bytes.map(|bytes| bytes as usize);
         Self {
             bytes: bytes
-                .unwrap_or(self.bytes.min(ROUTE_BATCH_BYTES))
+                .unwrap_or(self.bytes.min(ROUTE_BATCH_BYTES as usize))
                 .min(request),
             events: route.batch_events.unwrap_or(self.events),
             compression: route.compression.unwrap_or(self.compression),

@@ -3,7 +3,7 @@
 //! Its own, so that a broker that is muted or busy with produce requests does not hold up
 //! finding a leader. Tries the known brokers and the bootstrap addresses in turn, for ever.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::backoff::Backoff;
 use super::connect::{Connection, Connector, request_failure};
 use super::core::Identity;
+use super::creation::{Creator, Made};
 use super::outcome::verdict;
 use super::wire::{Metadata, MetadataQuery, NewProducerId};
 use crate::config::HostPort;
@@ -37,7 +38,11 @@ pub(super) enum ControlEvent {
         needs_person: bool,
         retry_at: Instant,
     },
-    Metadata(Metadata),
+    Metadata {
+        metadata: Metadata,
+        /// Topics that could not be created on demand, with the reason.
+        refused: HashMap<String, String>,
+    },
     ProducerId(Identity),
     /// No producer id for now; asked again by itself.
     ProducerIdRefused {
@@ -61,6 +66,7 @@ pub(super) struct ControlTask<F> {
     failures: u32,
     /// Refused producer ids in a row.
     refusals: u32,
+    creator: Creator,
 }
 
 /// What is not answered yet.
@@ -106,6 +112,7 @@ impl<F: Fn(ControlEvent) + Send> ControlTask<F> {
             turn: 0,
             failures: 0,
             refusals: 0,
+            creator: Creator::default(),
         }
     }
 
@@ -218,10 +225,14 @@ impl<F: Fn(ControlEvent) + Send> ControlTask<F> {
             let query = MetadataQuery {
                 topics: topics.clone(),
             };
-            let metadata = self.request(connection, query).await?;
+            let mut metadata = self.request(connection, query).await?;
             self.wanted.metadata = None;
             self.known = addresses(&metadata);
-            (self.emit)(ControlEvent::Metadata(metadata));
+            let Made { refused, elsewhere } = self.create(connection, &mut metadata).await;
+            (self.emit)(ControlEvent::Metadata { metadata, refused });
+            if elsewhere {
+                return Err("topics are created by another broker; asking the next".into());
+            }
         }
         if self.wanted.producer_id {
             let given = self.request(connection, NewProducerId).await?;
@@ -243,6 +254,35 @@ impl<F: Fn(ControlEvent) + Send> ControlTask<F> {
             }
         }
         Ok(())
+    }
+
+    /// Creates the topics that are missing, if the configuration wants that.
+    async fn create(&mut self, connection: &Connection, metadata: &mut Metadata) -> Made {
+        let config = self.connector.config();
+        let Some(how) = config.topic_creation else {
+            return Made::default();
+        };
+        let request = self.creator.request(how, metadata, config.request_timeout);
+        let Some(request) = request else {
+            return Made {
+                refused: self.creator.beyond_limit(metadata),
+                elsewhere: false,
+            };
+        };
+        let names = request.names.clone();
+        match self.request(connection, request).await {
+            Ok(answer) => self.creator.settle(&answer, metadata),
+            Err(reason) => {
+                let words = |name: &Arc<str>| {
+                    let words = format!("topic {name:?} could not be created: {reason}");
+                    (name.to_string(), words)
+                };
+                Made {
+                    refused: names.iter().map(words).collect(),
+                    elsewhere: false,
+                }
+            }
+        }
     }
 
     async fn request<R>(&self, connection: &Connection, body: R) -> Result<R::ResponseBody, String>

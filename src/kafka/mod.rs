@@ -13,7 +13,8 @@
 //! - `actor`: the one task that owns all state; mailbox in, requests and reports out.
 //! - `core`: its decisions about batches, without I/O; `outcome` is the table of codes.
 //! - `topics`: what metadata and answers say about the wanted topics.
-//! - `broker`: a task per leader, pipelining requests; `control`: one for metadata and ids.
+//! - `broker`: a task per leader, pipelining requests; `control`: one for metadata and ids;
+//!   `creation`: topics made on demand.
 //! - `connect`, `tls`, `sasl`, `link`: how a connection comes about, and its signs of life.
 //! - `session`: a connection for one-off questions; `listing` and [`doctor`] stand on it.
 //! - `wire`, `read`: requests and answers on top of `rskafka`'s messenger.
@@ -31,6 +32,7 @@ mod codec;
 mod connect;
 mod control;
 mod core;
+mod creation;
 pub mod doctor;
 mod link;
 mod listing;
@@ -51,4 +53,6 @@ pub use codec::CodecError;
 pub use listing::{ListError, TopicInfo, list_topics};
 pub use producer::{Producer, StartError};
 pub use report::{Batch, Refusal, Report, TopicPartition};
-pub use status::{BrokerStatus, ConnectionStatus, KafkaStatus, PartitionStatus, Totals};
+pub use status::{
+    BrokerStatus, ConnectionStatus, KafkaStatus, PartitionStatus, TopicStatus, Totals,
+};

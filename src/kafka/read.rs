@@ -74,6 +74,38 @@ impl<'a> Reader<'a> {
         Ok(len)
     }
 
+    /// Length of a compact array or of compact bytes (KIP-482), bounded like [`Self::len`].
+    pub(super) fn compact_len(&mut self) -> Result<usize, Malformed> {
+        let len = self.varint()?.saturating_sub(1) as usize;
+        if len > self.bytes.len().saturating_sub(self.at) {
+            return Err(self.bad("a length beyond the end"));
+        }
+        Ok(len)
+    }
+
+    /// Skips tagged fields (KIP-482): a later version may add some.
+    pub(super) fn tags(&mut self) -> Result<(), Malformed> {
+        for _ in 0..self.varint()? {
+            let _tag = self.varint()?;
+            let size = self.varint()? as usize;
+            self.bytes(size)?;
+        }
+        Ok(())
+    }
+
+    /// An unsigned varint of at most five bytes.
+    fn varint(&mut self) -> Result<u32, Malformed> {
+        let mut value = 0_u32;
+        for shift in (0..35).step_by(7) {
+            let [byte] = self.array()?;
+            value |= u32::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(self.bad("a number without end"))
+    }
+
     pub(super) fn nullable(&mut self) -> Result<Option<String>, Malformed> {
         let Ok(len) = usize::try_from(self.i16()?) else {
             return Ok(None);

@@ -2,6 +2,7 @@
 //!
 //! Plain values, made by the actor now and then; nothing is decided by them.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::TopicPartition;
@@ -15,10 +16,26 @@ pub struct KafkaStatus {
     pub brokers: Vec<BrokerStatus>,
     /// Partitions with unresolved batches.
     pub partitions: Vec<PartitionStatus>,
+    /// Topics that cannot be written, at most [`TOPICS_SHOWN`] of them, by name.
+    pub topics: Vec<TopicStatus>,
     /// What only a person can mend (a password, a certificate, a right), in words.
     pub halted: Option<String>,
     /// Sums since start.
     pub totals: Totals,
+}
+
+/// Most topics in the status: with templates there may be any number.
+pub(super) const TOPICS_SHOWN: usize = 100;
+
+/// A topic that cannot be written.
+#[derive(Debug, Clone)]
+pub struct TopicStatus {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Why, in words.
+    pub error: String,
+    /// Since when, without a success in between.
+    pub since: Instant,
 }
 
 /// A connection.

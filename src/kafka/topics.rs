@@ -49,7 +49,7 @@ impl Topic {
     }
 
     /// Takes the metadata's word.
-    fn update(&mut self, answer: &MetadataTopic, now: Instant) {
+    fn update(&mut self, answer: &MetadataTopic, refused: Option<&String>, now: Instant) {
         self.answered = true;
         if answer.code == 0 {
             self.absent = None;
@@ -61,8 +61,9 @@ impl Topic {
         }
         let meant = verdict(answer.code);
         let lasting = answer.code == 3 || meant.outcome == Outcome::Deny;
-        let words = match answer.code {
-            3 => format!(
+        let words = match (answer.code, refused) {
+            (3, Some(refused)) => refused.clone(),
+            (3, None) => format!(
                 "topic {:?} does not exist (UNKNOWN_TOPIC_OR_PARTITION); create it",
                 answer.name
             ),
@@ -143,11 +144,17 @@ impl Topic {
     }
 }
 
-/// Takes an answer into the wanted topics; others in it are not looked at.
-pub(super) fn update(topics: &mut HashMap<Arc<str>, Topic>, metadata: &Metadata, now: Instant) {
+/// Takes an answer into the wanted topics; others in it are not looked at. `refused` has the
+/// words for those that could not be created.
+pub(super) fn update(
+    topics: &mut HashMap<Arc<str>, Topic>,
+    metadata: &Metadata,
+    refused: &HashMap<String, String>,
+    now: Instant,
+) {
     for answer in &metadata.topics {
         if let Some(topic) = topics.get_mut(answer.name.as_str()) {
-            topic.update(answer, now);
+            topic.update(answer, refused.get(&answer.name), now);
         }
     }
 }

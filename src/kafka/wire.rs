@@ -80,8 +80,12 @@ request!(SaslHello => SaslMechanisms, SaslHandshake, 1..=1);
 type Read<T> = Result<T, super::read::Malformed>;
 
 mod admin;
+mod quorum;
+mod settings;
 
 pub(super) use admin::{Cluster, ClusterPartition, ClusterQuery, ClusterTopic};
+pub(super) use quorum::QuorumQuery;
+pub(super) use settings::{CreatedTopics, NewTopics, Settings, SettingsQuery};
 
 /// Batches for one broker, at most one per partition, grouped by topic.
 #[derive(Debug)]
@@ -135,6 +139,10 @@ pub(super) struct ProducedPart {
     /// Index of the first refused record, v8 on.
     pub(super) record_index: Option<u32>,
     pub(super) message: Option<String>,
+    /// Where the first record landed.
+    pub(super) base_offset: i64,
+    /// The broker's clock, when the topic keeps that (LogAppendTime); else -1.
+    pub(super) append_time_ms: i64,
 }
 
 impl Produced {
@@ -145,8 +153,8 @@ impl Produced {
             for _ in 0..r.len()? {
                 let partition = r.i32()?;
                 let code = r.i16()?;
-                let _base_offset = r.i64()?;
-                let _append_time = r.i64()?;
+                let base_offset = r.i64()?;
+                let append_time_ms = r.i64()?;
                 if version >= 5 {
                     let _log_start_offset = r.i64()?;
                 }
@@ -171,6 +179,8 @@ impl Produced {
                     code,
                     record_index,
                     message,
+                    base_offset,
+                    append_time_ms,
                 });
             }
         }

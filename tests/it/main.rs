@@ -11,6 +11,8 @@
 mod certificates;
 /// The real binary: exit codes and output.
 mod cli;
+/// Topics made on demand.
+mod creation;
 /// What `kafka test` finds, and `topics`.
 mod doctor;
 /// One partition or event in trouble, and the others.
@@ -41,5 +43,7 @@ mod spool_rig;
 mod tidy;
 /// The unit file by systemd's own measure.
 mod unit_file;
+/// The settings pages and the page of symptoms.
+mod vendor_docs;
 /// The oldest and the newest Kafka.
 mod versions;

@@ -45,6 +45,8 @@ pub(crate) fn config(bootstrap: &str) -> KafkaConfig {
         send_buffer: None,
         receive_buffer: None,
         topic_patience: None,
+        topic_creation: None,
+        test_topic: None,
     }
 }
 

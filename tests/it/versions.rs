@@ -9,6 +9,7 @@ use spoolway_test_support::kafka::{Kafka, Listener, Version};
 
 const WITHIN: Duration = Duration::from_secs(60);
 const EVENTS: u64 = 2_000;
+const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
 fn deliver(version: Version) {
     let kafka = Kafka::builder().version(version).start().unwrap();
@@ -16,7 +17,7 @@ fn deliver(version: Version) {
     let password = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(password.path(), "alice-secret\n").unwrap();
     std::fs::set_permissions(password.path(), std::fs::Permissions::from_mode(0o600)).unwrap();
-    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+    for codec in CODECS {
         let topic = format!("codec-{codec}");
         admin.create_topic(&topic, 3, &[]).unwrap();
         admin.allow_produce("alice", &topic).unwrap();
@@ -50,6 +51,23 @@ fn deliver(version: Version) {
         assert!(found.strange.is_empty(), "{codec}: {found:?}");
         assert_eq!(found.doubled, 0, "{codec}: {found:?}");
     }
+    console_consumer_reads_all(&kafka);
+}
+
+/// A second opinion on the format, by Kafka's own consumer.
+fn console_consumer_reads_all(kafka: &Kafka) {
+    let codecs = CODECS.len() as u64;
+    let read = kafka
+        .console_consumer_of_all("codec-.*", codecs * EVENTS)
+        .unwrap();
+    let mut read: Vec<&[u8]> = read.lines().map(str::as_bytes).collect();
+    read.sort_unstable();
+    let sent = (1..=EVENTS).map(|number| Journal::event(1, number));
+    let mut sent: Vec<Vec<u8>> = sent
+        .flat_map(|event| std::iter::repeat_n(event, CODECS.len()))
+        .collect();
+    sent.sort_unstable();
+    assert!(read == sent, "{} of {} lines", read.len(), sent.len());
 }
 
 #[test]

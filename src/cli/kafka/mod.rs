@@ -32,5 +32,9 @@ pub(super) fn block_on<F: Future>(future: F) -> Result<F::Output, CliError> {
         what: "starting the network",
         source,
     })?;
-    Ok(runtime.block_on(future))
+    let output = runtime.block_on(future);
+    // A name server that does not answer would hold up the exit: the system's look-up
+    // cannot be cancelled.
+    runtime.shutdown_background();
+    Ok(output)
 }

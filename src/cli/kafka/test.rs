@@ -11,13 +11,14 @@ use super::super::args::config_or_default;
 use super::super::control::print_line;
 use super::super::{CliError, route};
 use super::block_on;
-use crate::config::{Config, ConfigSource, Context, parse_duration};
-use crate::kafka::doctor::{Finding, Plan, Verdict, examine};
+use crate::config::{Config, ConfigSource, Context, ROUTE_BATCH_BYTES, parse_duration};
+use crate::kafka::doctor::{Finding, Plan, PlannedTopic, Verdict, examine};
 
 /// Flags of `kafka test`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes: 0 all steps are OK, 66 a topic is missing, 67 the login is refused, \
+    after_help = "Exit codes: 0 nothing FAILs, 65 a topic takes less than is sent or the \
+    clocks differ, 66 a topic is missing, 67 the login is refused, \
     68 a name does not resolve, 69 no connection or a broker that advertises an unusable address, \
     75 a partition cannot be written now or the time is over, 76 TLS or the protocol, 77 a right \
     is missing, 78 configuration."
@@ -29,6 +30,9 @@ pub(in crate::cli) struct TestArgs {
     /// Topic to look at, instead of those that the routes name; may be repeated
     #[arg(long, value_name = "TOPIC")]
     topic: Vec<String>,
+    /// Write one marked record into the topic that --topic or test_topic names
+    #[arg(long)]
+    send: bool,
     /// Longest time for everything together
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
     timeout: Duration,
@@ -43,8 +47,11 @@ pub(in crate::cli) fn test(args: &TestArgs) -> Result<(), CliError> {
         context: Context::default(),
     };
     let config = source.load().map_err(CliError::Config)?.config;
+    let topics = topics(args, &config)?;
     let plan = Plan {
-        topics: topics(args, &config),
+        topics,
+        largest_event: config.spool.max_event_bytes,
+        send: args.send,
         kafka: config.kafka,
         limit: args.timeout,
     };
@@ -72,16 +79,32 @@ pub(in crate::cli) fn test(args: &TestArgs) -> Result<(), CliError> {
     }
 }
 
-/// The topics that the flags name, or else the routes.
-fn topics(args: &TestArgs, config: &Config) -> Vec<Arc<str>> {
-    if !args.topic.is_empty() {
-        return args
-            .topic
-            .iter()
-            .map(|topic| topic.as_str().into())
-            .collect();
+/// The topics that the flags name, or else the routes; the one to be written comes first.
+fn topics(args: &TestArgs, config: &Config) -> Result<Vec<PlannedTopic>, CliError> {
+    let mut names: Vec<Arc<str>> = args.topic.iter().map(|t| t.as_str().into()).collect();
+    if names.is_empty() && args.send {
+        let named = config.kafka.test_topic.clone();
+        let missing = "--send writes into a topic made for it: name it with --topic, or with \
+                       test_topic in [kafka]";
+        names.push(named.ok_or_else(|| CliError::Usage(missing.to_owned()))?);
     }
-    route::fixed_topics(config)
+    if names.is_empty() {
+        names = route::fixed_topics(config);
+    }
+    let planned = names.into_iter().map(|name| PlannedTopic {
+        batch_bytes: batch_bytes(config, &name),
+        name,
+    });
+    Ok(planned.collect())
+}
+
+/// The largest batch that is built for a topic.
+fn batch_bytes(config: &Config, topic: &str) -> u32 {
+    let usual = config.kafka.batch_size.min(ROUTE_BATCH_BYTES);
+    let routes = config.routes.iter();
+    let routes = routes.filter(|route| route.spec.topic.source() == topic);
+    let sizes = routes.map(|route| route.batch_bytes.unwrap_or(usual));
+    sizes.max().unwrap_or(usual)
 }
 
 /// `OK    step  subject: what`, and what to do on a line of its own.

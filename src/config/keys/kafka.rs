@@ -3,7 +3,7 @@
 use super::{Key, Kind};
 
 /// `[kafka]`
-pub(super) const KAFKA: [Key; 36] = [
+pub(super) const KAFKA: [Key; 40] = [
     Key {
         name: "bootstrap.servers",
         kind: Kind::List,
@@ -294,5 +294,38 @@ pub(super) const KAFKA: [Key; 36] = [
         range: "duration, or `\"forever\"`",
         effect: "how long an unknown or forbidden topic is retried before its events become dead \
             letters; not one of Kafka's",
+    },
+    Key {
+        name: "topic.auto.create",
+        kind: Kind::Flag,
+        also: &[],
+        default: "`false`",
+        range: "",
+        effect: "whether a missing topic is created when an event needs it; takes the right \
+            CREATE; not one of Kafka's",
+    },
+    Key {
+        name: "topic.auto.partitions",
+        kind: Kind::Number,
+        also: &[],
+        default: "-1",
+        range: "1 to 10000, or -1",
+        effect: "partitions of such a topic; -1 = the broker's `num.partitions`",
+    },
+    Key {
+        name: "topic.auto.replication",
+        kind: Kind::Number,
+        also: &[],
+        default: "-1",
+        range: "1 to 100, or -1",
+        effect: "replicas of such a topic; -1 = the broker's `default.replication.factor`",
+    },
+    Key {
+        name: "test_topic",
+        kind: Kind::Text,
+        also: &[],
+        default: "none",
+        range: "a topic",
+        effect: "where `kafka test --send` writes its marked record; not one of Kafka's",
     },
 ];

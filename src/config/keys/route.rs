@@ -10,8 +10,8 @@ pub(super) const ROUTE: [Key; 19] = [
         also: &[],
         default: "required",
         range: "a topic, or a template with a fixed beginning",
-        effect: "topic of the events; never created by Spoolway. Holes such as `{type}` are \
-            filled from the event, see [routes.md](routes.md)",
+        effect: "topic of the events; created only with `topic.auto.create`. Holes such as \
+            `{type}` are filled from the event, see [routes.md](routes.md)",
     },
     Key {
         name: "name",

@@ -6,6 +6,7 @@ use toml::de::DeValue;
 
 use super::names::{FIXED, refusal};
 use super::security;
+use super::topic;
 use super::{Context, bootstrap};
 use crate::config::quantity::whole_number;
 use crate::config::report::Sink;
@@ -60,6 +61,8 @@ pub(super) fn read(
     read_times(&mut section, &mut kafka);
     kafka.compression = read_compression(&mut section);
     kafka.topic_patience = read_patience(&mut section, kafka.topic_patience);
+    kafka.topic_creation = topic::read_creation(&mut section);
+    kafka.test_topic = topic::read_test_topic(&mut section);
     security::read(&mut section, &mut kafka, context);
     read_fixed(&mut section);
     refuse_rest(section);

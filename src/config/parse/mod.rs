@@ -21,6 +21,7 @@ mod names;
 mod route;
 mod security;
 mod spool;
+mod topic;
 
 /// Longest path of a Unix socket in bytes: `sun_path` less its final NUL (unix(7)).
 pub const SOCKET_PATH_MAX: usize = 107;

@@ -41,7 +41,7 @@ pub(super) const FIXED: [Fixed; 10] = [
     Fixed {
         name: "allow.auto.create.topics",
         accepted: &["false"],
-        reason: "topics are never created by a producer here; create the topic first",
+        reason: "it leaves partitions and replicas to the broker; use topic.auto.create = true",
     },
     Fixed {
         name: "ssl.truststore.type",

@@ -53,7 +53,15 @@ fn the_shipped_sample_is_accepted_and_holds_the_defaults() {
 #[test]
 fn every_commented_line_of_the_sample_shows_the_true_default() {
     // What has no default value, or needs another line, is left as it is.
-    let optional = ["ssl.", "sasl.", "key = ", "[control]", "path = ", "group"];
+    let optional = [
+        "ssl.",
+        "sasl.",
+        "key = ",
+        "[control]",
+        "path = ",
+        "group",
+        "test_topic",
+    ];
     let uncommented: Vec<String> = SAMPLE
         .lines()
         .map(|line| match line.strip_prefix('#') {

@@ -2,7 +2,7 @@
 //!
 //! Says when metadata is asked for, and passes on what it says. Does not send batches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -33,8 +33,14 @@ impl Actor {
         tokio::spawn(ControlTask::new(connector, mailbox, emit, rng).run());
     }
 
-    pub(super) fn take_metadata(&mut self, metadata: &Metadata, now: Now) {
-        topics::update(&mut self.topics, metadata, now.mono);
+    /// `refused` has the words for topics that could not be created.
+    pub(super) fn take_metadata(
+        &mut self,
+        metadata: &Metadata,
+        refused: &HashMap<String, String>,
+        now: Now,
+    ) {
+        topics::update(&mut self.topics, metadata, refused, now.mono);
         self.sync_leaders(metadata, now);
         let mut topics = std::mem::take(&mut self.topics);
         for (name, topic) in &mut topics {

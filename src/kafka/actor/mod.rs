@@ -246,7 +246,9 @@ impl Actor {
                 tracing::warn!(reason, "no producer id yet");
                 self.identity_error = Some((reason, needs_person));
             }
-            ControlEvent::Metadata(metadata) => self.take_metadata(&metadata, now),
+            ControlEvent::Metadata { metadata, refused } => {
+                self.take_metadata(&metadata, &refused, now);
+            }
         }
         self.status_due = now.mono;
     }

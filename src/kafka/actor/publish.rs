@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::{BrokerStatus, ClusterView, KafkaStatus, Report};
+use super::super::status::TOPICS_SHOWN;
+use super::super::{BrokerStatus, ClusterView, KafkaStatus, Report, TopicStatus, TopicView};
 use super::{Actor, STATUS_EVERY};
 
 impl Actor {
@@ -29,6 +30,22 @@ impl Actor {
         }
         self.status_due = now;
         self.status_stale = true;
+    }
+
+    fn failing_topics(&self, now: Instant) -> Vec<TopicStatus> {
+        let failing = self.topics.iter();
+        let failing = failing.filter_map(|(name, topic)| match topic.view(now, |_| false)? {
+            TopicView::Failing { reason, since, .. } => Some(TopicStatus {
+                name: name.clone(),
+                error: reason,
+                since,
+            }),
+            TopicView::Known { .. } => None,
+        });
+        let mut failing: Vec<TopicStatus> = failing.collect();
+        failing.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        failing.truncate(TOPICS_SHOWN);
+        failing
     }
 
     pub(super) fn publish_status(&mut self, now: Instant) {
@@ -56,6 +73,7 @@ impl Actor {
             control,
             brokers: brokers.collect(),
             partitions: self.core.partition_status(),
+            topics: self.failing_topics(now),
             halted: self.control_halt.clone().or(halted).or(refused),
             totals: self.core.totals(),
         }));

@@ -210,9 +210,13 @@ fn tls_advice(error: &ConnectError) -> &'static str {
     let ConnectError::Tls(failure) = error else {
         return "TCP opens and TLS is not answered: the port may want another security.protocol";
     };
-    let TlsFailure::Handshake { cause, .. } = failure else {
-        return "mend the file or setting that is named; for a plain port set security.protocol \
-                to PLAINTEXT or SASL_PLAINTEXT";
+    let cause = match failure {
+        TlsFailure::Handshake { cause, .. } => cause,
+        TlsFailure::Io { .. } => {
+            return "the other side hung up on the first word of TLS, as a plain Kafka port does: \
+                    use the TLS port, or security.protocol PLAINTEXT or SASL_PLAINTEXT";
+        }
+        _ => return "mend the file or setting that is named",
     };
     match cause {
         TlsCause::UnknownIssuer => {

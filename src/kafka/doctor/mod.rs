@@ -8,10 +8,15 @@
 //!
 //! - `door`: one address, from its name to the login.
 //! - `listeners`: the addresses that the brokers advertise.
-//! - `topic`: one topic, from its name to the right to write it.
+//! - `topic`: one topic, from its name to the right to write it; `limits`: what it takes.
+//! - `clock`: this host's time against the broker's.
+//! - `send`: one marked record, when asked for.
 
+mod clock;
 mod door;
+mod limits;
 mod listeners;
+mod send;
 mod topic;
 
 use std::collections::HashMap;
@@ -24,6 +29,7 @@ use super::connect::Connector;
 use super::session::Session;
 use super::wire::{Cluster, ClusterQuery};
 use crate::config::{HostPort, KafkaConfig};
+use clock::Window;
 use door::Door;
 
 /// What is examined.
@@ -32,9 +38,22 @@ pub struct Plan {
     /// The connection, as the daemon would make it.
     pub kafka: KafkaConfig,
     /// Topics that have to be there.
-    pub topics: Vec<Arc<str>>,
+    pub topics: Vec<PlannedTopic>,
+    /// Largest event that is taken from writers, bytes.
+    pub largest_event: u32,
+    /// Whether to write one marked record into the first topic.
+    pub send: bool,
     /// Longest time for everything together.
     pub limit: Duration,
+}
+
+/// A topic of the plan.
+#[derive(Debug, Clone)]
+pub struct PlannedTopic {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Largest batch that is built for it, bytes before compression.
+    pub batch_bytes: u32,
 }
 
 /// A step of the examination, in the order in which they are taken.
@@ -60,6 +79,12 @@ pub enum Step {
     Partitions,
     /// It may be written.
     Write,
+    /// It takes our batches and events.
+    Size,
+    /// This host and the brokers agree on the time.
+    Clock,
+    /// The marked record is in the log.
+    Send,
 }
 
 impl Step {
@@ -76,6 +101,9 @@ impl Step {
             Self::Topic => "topic",
             Self::Partitions => "partitions",
             Self::Write => "write",
+            Self::Size => "size",
+            Self::Clock => "clock",
+            Self::Send => "send",
         }
     }
 }
@@ -99,6 +127,10 @@ pub enum Kind {
     Partition,
     /// A right is missing.
     Permission,
+    /// A topic takes less than we send.
+    Size,
+    /// The clocks differ.
+    Clock,
     /// The time for the examination is over.
     Time,
 }
@@ -115,6 +147,8 @@ impl Kind {
             Self::Topic => "topic",
             Self::Partition => "partition",
             Self::Permission => "permission",
+            Self::Size => "size",
+            Self::Clock => "clock",
             Self::Time => "time",
         }
     }
@@ -132,6 +166,8 @@ impl Kind {
             Self::Topic => "a topic is missing",
             Self::Partition => "a partition cannot be written now",
             Self::Permission => "a right is missing",
+            Self::Size => "a topic takes less than is sent",
+            Self::Clock => "this host's clock is wrong",
             Self::Time => "the time is over",
         }
     }
@@ -239,6 +275,7 @@ pub async fn examine(plan: &Plan, tell: &mut (dyn FnMut(&Finding) + Send)) -> Op
         failed: None,
         at: Step::Dns,
         sessions: HashMap::new(),
+        window: Window::default(),
     };
     if timeout(plan.limit, exam.walk()).await.is_err() {
         let finding = Finding::fail(
@@ -263,6 +300,8 @@ struct Exam<'a> {
     at: Step,
     /// Connections to brokers by their id.
     sessions: HashMap<i32, Session>,
+    /// How far from the brokers' clocks all topics looked at so far take records.
+    window: Window,
 }
 
 impl Exam<'_> {
@@ -284,8 +323,18 @@ impl Exam<'_> {
         self.at = Step::Listener;
         self.listeners(&cluster, &address).await;
         self.at = Step::Topic;
-        for topic in &self.plan.topics {
+        let plan = self.plan;
+        for topic in &plan.topics {
             self.topic(&session, &cluster, topic).await;
+        }
+        if !plan.topics.is_empty() {
+            self.producer_id(&session).await;
+        }
+        self.at = Step::Clock;
+        self.clock(&session).await;
+        self.at = Step::Send;
+        if let Some(topic) = plan.topics.first().filter(|_| plan.send) {
+            self.send(&cluster, &topic.name).await;
         }
     }
 
@@ -314,7 +363,8 @@ impl Exam<'_> {
     async fn cluster(&mut self, address: &HostPort, session: &Session) -> Option<Cluster> {
         let begin = Instant::now();
         let subject = words(address);
-        let topics = Some(self.plan.topics.clone());
+        let topics = self.plan.topics.iter().map(|topic| topic.name.clone());
+        let topics = Some(topics.collect());
         match session.ask(ClusterQuery { topics }).await {
             Ok(cluster) => {
                 let id = cluster.id.as_deref().unwrap_or("without an id");

@@ -1,26 +1,33 @@
 //! One topic: whether it exists, has leaders, and may be written.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::{Exam, Finding, Kind, Step};
-use crate::kafka::outcome::verdict;
+use super::{Exam, Finding, Kind, PlannedTopic, Step};
+use crate::kafka::outcome::{Outcome, verdict};
 use crate::kafka::session::Session;
-use crate::kafka::wire::{Cluster, ClusterQuery, ClusterTopic};
+use crate::kafka::wire::{
+    Cluster, ClusterPartition, ClusterQuery, ClusterTopic, NewProducerId, Produce, Settings,
+    TopicBatches,
+};
 
 /// Kafka's numbers of the answers that are told apart here.
 const UNKNOWN_TOPIC: i16 = 3;
 const LEADER_NOT_AVAILABLE: i16 = 5;
 const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
 
-/// Kafka's number of the operation Write (org.apache.kafka.common.acl.AclOperation).
-const WRITE: u32 = 4;
-
 /// Names within this many changed letters of the wanted one are proposed.
 const LIKENESS: usize = 2;
 
 impl Exam<'_> {
     /// Looks at one topic of the answer.
-    pub(super) async fn topic(&mut self, session: &Session, cluster: &Cluster, name: &Arc<str>) {
+    pub(super) async fn topic(
+        &mut self,
+        session: &Session,
+        cluster: &Cluster,
+        planned: &PlannedTopic,
+    ) {
+        let name = &planned.name;
         let Some(topic) = cluster.topics.iter().find(|t| *t.name == **name) else {
             let what = "the answer does not speak of it";
             let todo = "look into the broker's log";
@@ -30,8 +37,18 @@ impl Exam<'_> {
         match topic.code {
             0 | LEADER_NOT_AVAILABLE => {
                 self.note(Finding::ok(Step::Topic, name, "exists"));
-                self.partitions(topic);
-                self.may_write(topic);
+                let begin = Instant::now();
+                let settings = self.settings(session, name).await;
+                self.partitions(topic, settings.as_ref());
+                self.may_write(session, topic, name).await;
+                if let Some(settings) = settings {
+                    self.size(planned, &settings, begin);
+                }
+            }
+            UNKNOWN_TOPIC if self.plan.kafka.topic_creation.is_some() => {
+                let what = "does not exist; the daemon creates it for the first event that needs \
+                            it (topic.auto.create)";
+                self.note(Finding::skip(Step::Topic, name, what));
             }
             UNKNOWN_TOPIC => {
                 let finding = self.missing(session, name).await;
@@ -72,27 +89,41 @@ impl Exam<'_> {
             todo = format!("names are case-sensitive: did you mean {like:?}? Otherwise ");
         }
         todo += &format!(
-            "create it: `kafka-topics.sh --create --topic {name}`; Spoolway creates no topic, and \
-             a broker's auto.create.topics.enable does nothing for it"
+            "create it: `kafka-topics.sh --create --topic {name}`, or let the daemon do it with \
+             topic.auto.create = true; a broker's auto.create.topics.enable does nothing here"
         );
         Finding::fail(Step::Topic, name, Kind::Topic, what, todo)
     }
 
-    fn partitions(&mut self, topic: &ClusterTopic) {
+    fn partitions(&mut self, topic: &ClusterTopic, settings: Option<&Settings>) {
         let all = &topic.partitions;
         let name = &topic.name;
         let replicas = all.iter().map(|p| p.replicas).min().unwrap_or(0);
-        let listed = |wanted: &dyn Fn(&&crate::kafka::wire::ClusterPartition) -> bool| {
+        let least = settings.and_then(|s| s.number("min.insync.replicas"));
+        let least = usize::try_from(least.unwrap_or(1)).unwrap_or(1);
+        let listed = |wanted: &dyn Fn(&&ClusterPartition) -> bool| {
             let ids = all.iter().filter(wanted).map(|p| p.id.to_string());
             ids.collect::<Vec<_>>().join(", ")
         };
         let leaderless = listed(&|p| p.leader.is_none());
+        let too_few = listed(&|p| p.in_sync < least);
         let behind = listed(&|p| p.in_sync < p.replicas);
         let sum = format!("partitions: {}, replicas: {replicas}", all.len());
+        let fail = |what, todo| Finding::fail(Step::Partitions, name, Kind::Partition, what, todo);
         let finding = if all.is_empty() || !leaderless.is_empty() {
             let what = format!("{sum}; without a leader: {leaderless}");
-            let todo = "their events wait in the spool; start the brokers that hold them";
-            Finding::fail(Step::Partitions, name, Kind::Partition, what, todo)
+            fail(
+                what,
+                "their events wait in the spool; start the brokers that hold them",
+            )
+        } else if !too_few.is_empty() {
+            let what = format!(
+                "{sum}; fewer in sync than min.insync.replicas = {least} in: {too_few}, so that \
+                 writes are refused (NOT_ENOUGH_REPLICAS)"
+            );
+            let todo = "start the missing brokers; if the topic has fewer replicas than \
+                        min.insync.replicas, add replicas or lower that";
+            fail(what, todo)
         } else if !behind.is_empty() {
             let what = format!("{sum}; replicas are behind in: {behind}");
             let todo = "a broker is down or slow; below min.insync.replicas writes are refused";
@@ -103,20 +134,69 @@ impl Exam<'_> {
         self.note(finding);
     }
 
-    fn may_write(&mut self, topic: &ClusterTopic) {
-        let name = &topic.name;
-        let finding = match topic.operations {
-            Some(bits) if bits & (1 << WRITE) != 0 => {
-                Finding::ok(Step::Write, name, "this login may write it")
-            }
-            Some(_) => {
-                let what = "this login may see the topic and not write it";
+    /// By a write that holds no batch: the broker looks at the right first, then refuses the
+    /// request as empty, and stores nothing (`kafka.server.KafkaApis`, 3.9 and 4.4).
+    async fn may_write(&mut self, session: &Session, topic: &ClusterTopic, name: &Arc<str>) {
+        let may = empty_write(session, topic, name).await;
+        let finding = match may {
+            Ok(true) => Finding::ok(Step::Write, name, "this login may write it"),
+            Ok(false) => {
+                let what = "this login may see the topic and not write it \
+                            (TOPIC_AUTHORIZATION_FAILED)";
                 Finding::fail(Step::Write, name, Kind::Permission, what, self.grant(name))
             }
-            None => Finding::skip(Step::Write, name, "the broker does not tell rights"),
+            Err(reason) => Finding::skip(Step::Write, name, reason),
         };
         self.note(finding);
     }
+
+    /// Whether the cluster gives a producer id, without which nothing is sent.
+    pub(super) async fn producer_id(&mut self, session: &Session) {
+        let subject = "producer id";
+        let begin = Instant::now();
+        let finding = match session.ask(NewProducerId).await {
+            Ok(given) if given.code == 0 && given.id >= 0 => {
+                Finding::ok(Step::Write, subject, "given")
+            }
+            Ok(given) if verdict(given.code).outcome == Outcome::Deny => {
+                let what = format!("refused: {}", verdict(given.code));
+                let todo = "grant WRITE on a topic, or IDEMPOTENT_WRITE on the cluster before \
+                            Kafka 3.0";
+                Finding::fail(Step::Write, subject, Kind::Permission, what, todo)
+            }
+            Ok(given) => {
+                let what = format!("not now: {}", verdict(given.code));
+                let todo = "it is asked for again by itself; a broker that just started says this";
+                Finding::warn(Step::Write, subject, Kind::Partition, what, todo)
+            }
+            Err(reason) => Finding::skip(Step::Write, subject, reason),
+        };
+        self.note(finding.since(begin));
+    }
+}
+
+/// Whether a write without a batch gets past the broker's look at the rights.
+async fn empty_write(
+    session: &Session,
+    topic: &ClusterTopic,
+    name: &Arc<str>,
+) -> Result<bool, String> {
+    let partition = topic.partitions.first().map_or(0, |partition| partition.id);
+    let batches = vec![(partition, bytes::Bytes::new())];
+    let answer = session
+        .ask(Produce {
+            timeout_ms: 1, // there is nothing to replicate
+            topics: vec![TopicBatches {
+                topic: name.clone(),
+                batches,
+            }],
+        })
+        .await?;
+    let part = answer
+        .parts
+        .first()
+        .ok_or("the broker does not tell rights")?;
+    Ok(verdict(part.code).outcome != Outcome::Deny)
 }
 
 /// The topic whose name is most like the wanted one.

@@ -15,13 +15,7 @@ use rskafka::protocol::traits::ReadError;
 use super::{MetadataBroker, NEVER, Read, put_len, put_string, versions};
 use crate::kafka::read::Reader;
 
-/// First version of Metadata that tells what the asker may do (KIP-430).
-const AUTHORIZED_OPERATIONS: i16 = 8;
-
-/// What a broker answers that does not tell the permitted operations.
-const OPERATIONS_UNKNOWN: i32 = i32::MIN;
-
-request!(ClusterQuery => Cluster, Metadata, 4..=8);
+request!(ClusterQuery => Cluster, Metadata, 4..=7);
 
 /// Asks for the brokers and for topics; never creates one.
 #[derive(Debug)]
@@ -31,7 +25,7 @@ pub(in crate::kafka) struct ClusterQuery {
 }
 
 impl ClusterQuery {
-    fn write(&self, out: &mut Vec<u8>, version: i16) {
+    fn write(&self, out: &mut Vec<u8>, _version: i16) {
         match &self.topics {
             None => out.extend_from_slice(&(-1_i32).to_be_bytes()),
             Some(topics) => {
@@ -40,10 +34,6 @@ impl ClusterQuery {
             }
         }
         out.push(0); // allow_auto_topic_creation
-        if version >= AUTHORIZED_OPERATIONS {
-            out.push(0); // of the cluster
-            out.push(1); // of the topics
-        }
     }
 }
 
@@ -62,8 +52,6 @@ pub(in crate::kafka) struct ClusterTopic {
     pub(in crate::kafka) name: String,
     pub(in crate::kafka) internal: bool,
     pub(in crate::kafka) partitions: Vec<ClusterPartition>,
-    /// Bit n = the operation with Kafka's number n is permitted; `None` = not told.
-    pub(in crate::kafka) operations: Option<u32>,
 }
 
 /// A partition.
@@ -92,9 +80,6 @@ impl Cluster {
         for _ in 0..r.len()? {
             topics.push(ClusterTopic::read(r, version)?);
         }
-        if version >= AUTHORIZED_OPERATIONS {
-            let _of_the_cluster = r.i32()?;
-        }
         Ok(Self {
             id,
             brokers,
@@ -113,17 +98,11 @@ impl ClusterTopic {
             partitions.push(ClusterPartition::read(r, version)?);
         }
         partitions.sort_unstable_by_key(|partition| partition.id);
-        let mut operations = None;
-        if version >= AUTHORIZED_OPERATIONS {
-            let bits = Some(r.i32()?).filter(|bits| *bits != OPERATIONS_UNKNOWN);
-            operations = bits.map(i32::cast_unsigned);
-        }
         Ok(Self {
             code,
             name,
             internal,
             partitions,
-            operations,
         })
     }
 }
@@ -167,7 +146,7 @@ mod tests {
         #[test]
         fn no_bytes_make_a_reader_panic(
             bytes in prop::collection::vec(prop_oneof![Just(0), Just(255), any::<u8>()], 0..200),
-            version in 4..9_i16,
+            version in 4..8_i16,
         ) {
             let cursor = Cursor::new(bytes);
             let _ = Cluster::read(&mut Reader::at(&cursor), version);

@@ -11,7 +11,7 @@ mod tools;
 pub mod wait;
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -40,6 +40,7 @@ pub struct Builder {
     full_jvm: bool,
     extra: Vec<(String, String)>,
     parent: Option<PathBuf>,
+    ip: IpAddr,
 }
 
 impl Builder {
@@ -62,6 +63,13 @@ impl Builder {
     #[must_use]
     pub fn property(mut self, key: &str, value: &str) -> Self {
         self.extra.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Listens on `::1` instead of 127.0.0.1, and tells clients so.
+    #[must_use]
+    pub fn ipv6(mut self) -> Self {
+        self.ip = Ipv6Addr::LOCALHOST.into();
         self
     }
 
@@ -94,7 +102,7 @@ impl Builder {
         fs::create_dir(&log_dir)?;
         fs::create_dir(folder.path().join("tmp"))?;
         let pki = Pki::make(folder.path())?;
-        let ports = Ports::choose()?;
+        let ports = Ports::choose(self.ip)?;
         let text = Properties {
             version: self.version,
             ports,
@@ -171,6 +179,7 @@ impl Kafka {
             full_jvm: false,
             extra: Vec::new(),
             parent: None,
+            ip: Ipv4Addr::LOCALHOST.into(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The broker's `server.properties`: listeners, TLS, SASL, access rules. Starts nothing.
 
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -80,16 +80,18 @@ impl Listener {
 /// Consecutive loopback ports, one for each listener.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ports {
+    ip: IpAddr,
     base: u16,
 }
 
 impl Ports {
     /// Finds free ports below the range that the kernel gives to outgoing connections
     /// (`ip_local_port_range`, 32768 up), so that none is taken while the broker is down.
-    pub(super) fn choose() -> Result<Self> {
+    pub(super) fn choose(ip: IpAddr) -> Result<Self> {
         const TRIES: usize = 200;
         for _ in 0..TRIES {
             let ports = Self {
+                ip,
                 base: fastrand::u16(15_000..32_000),
             };
             let free = Listener::ALL
@@ -103,7 +105,7 @@ impl Ports {
     }
 
     pub(super) fn address(self, listener: Listener) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.base + listener as u16))
+        SocketAddr::from((self.ip, self.base + listener as u16))
     }
 }
 

@@ -81,6 +81,21 @@ impl Kafka {
         run(java)
     }
 
+    /// Reads `records` records of all topics whose name the regular expression `pattern`
+    /// describes, in one run, and returns one value a line, topics mixed.
+    pub fn console_consumer_of_all(&self, pattern: &str, records: u64) -> Result<String> {
+        let mut java = self.tool("org.apache.kafka.tools.consumer.ConsoleConsumer")?;
+        java.args([
+            "--bootstrap-server",
+            &self.bootstrap(),
+            "--include",
+            pattern,
+        ])
+        .args(["--from-beginning", "--timeout-ms", "30000"])
+        .args(["--max-messages", &records.to_string()]);
+        run(java)
+    }
+
     fn tool(&self, class: &str) -> Result<Command> {
         let home = Home::of(self.version().of_tools())?;
         let mut java = home.java(&self.folder.path().join("tmp"));

@@ -1,0 +1,144 @@
+//! Settings of topics: asked with DescribeConfigs, and given with CreateTopics.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use rskafka::protocol::api_key::ApiKey;
+use rskafka::protocol::api_version::{ApiVersion, ApiVersionRange};
+use rskafka::protocol::messages::{
+    ReadVersionedError, ReadVersionedType, RequestBody, WriteVersionedError, WriteVersionedType,
+};
+use rskafka::protocol::traits::ReadError;
+
+use super::{NEVER, Read, put_len, put_string, versions};
+use crate::kafka::read::Reader;
+
+/// Kafka's number for "this resource is a topic" (org.apache.kafka.common.config.ConfigResource).
+const TOPIC: u8 = 2;
+
+request!(SettingsQuery => Settings, DescribeConfigs, 1..=2);
+request!(NewTopics => CreatedTopics, CreateTopics, 2..=4);
+
+/// Asks for some settings of one topic.
+#[derive(Debug)]
+pub(in crate::kafka) struct SettingsQuery {
+    pub(in crate::kafka) topic: Arc<str>,
+    pub(in crate::kafka) names: &'static [&'static str],
+}
+
+impl SettingsQuery {
+    fn write(&self, out: &mut Vec<u8>, _version: i16) {
+        put_len(out, 1);
+        out.push(TOPIC);
+        put_string(out, &self.topic);
+        put_len(out, self.names.len());
+        self.names.iter().for_each(|name| put_string(out, name));
+        out.push(0); // include_synonyms
+    }
+}
+
+/// The answer to [`SettingsQuery`].
+#[derive(Debug, Default, PartialEq)]
+pub(in crate::kafka) struct Settings {
+    pub(in crate::kafka) code: i16,
+    /// Name and value; a value is missing when it is a secret.
+    pub(in crate::kafka) values: Vec<(String, Option<String>)>,
+}
+
+impl Settings {
+    fn read(r: &mut Reader<'_>, _version: i16) -> Read<Self> {
+        let _throttle_ms = r.i32()?;
+        let mut settings = Self::default();
+        for _ in 0..r.len()? {
+            settings.code = r.i16()?;
+            let _message = r.nullable()?;
+            let _kind = r.bytes(1)?;
+            let _topic = r.string()?;
+            for _ in 0..r.len()? {
+                let name = r.string()?;
+                let value = r.nullable()?;
+                let _read_only = r.bytes(1)?;
+                let _source = r.bytes(1)?;
+                let _sensitive = r.bytes(1)?;
+                for _ in 0..r.len()? {
+                    let _synonym = (r.string()?, r.nullable()?, r.bytes(1)?);
+                }
+                settings.values.push((name, value));
+            }
+        }
+        Ok(settings)
+    }
+
+    /// The value of this name as a number.
+    pub(in crate::kafka) fn number(&self, name: &str) -> Option<i64> {
+        self.text(name)?.parse().ok()
+    }
+
+    /// The value of this name.
+    pub(in crate::kafka) fn text(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.values.iter().find(|(known, _)| known == name)?;
+        value.as_deref()
+    }
+}
+
+/// Asks for topics to be made.
+#[derive(Debug)]
+pub(in crate::kafka) struct NewTopics {
+    pub(in crate::kafka) names: Vec<Arc<str>>,
+    /// -1 = the broker's `num.partitions`, from version 4 on (KIP-464).
+    pub(in crate::kafka) partitions: i32,
+    /// -1 = the broker's `default.replication.factor`, from version 4 on.
+    pub(in crate::kafka) replication: i16,
+    /// How long the broker may take.
+    pub(in crate::kafka) timeout_ms: i32,
+}
+
+impl NewTopics {
+    fn write(&self, out: &mut Vec<u8>, _version: i16) {
+        put_len(out, self.names.len());
+        for name in &self.names {
+            put_string(out, name);
+            out.extend_from_slice(&self.partitions.to_be_bytes());
+            out.extend_from_slice(&self.replication.to_be_bytes());
+            put_len(out, 0); // assignments
+            put_len(out, 0); // settings
+        }
+        out.extend_from_slice(&self.timeout_ms.to_be_bytes());
+        out.push(0); // validate_only
+    }
+}
+
+/// The answer to [`NewTopics`]: name, code and the broker's words.
+#[derive(Debug, Default, PartialEq)]
+pub(in crate::kafka) struct CreatedTopics {
+    pub(in crate::kafka) topics: Vec<(String, i16, Option<String>)>,
+}
+
+impl CreatedTopics {
+    fn read(r: &mut Reader<'_>, _version: i16) -> Read<Self> {
+        let _throttle_ms = r.i32()?;
+        let mut topics = Vec::new();
+        for _ in 0..r.len()? {
+            topics.push((r.string()?, r.i16()?, r.nullable()?));
+        }
+        Ok(Self { topics })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_reader_panic(
+            bytes in prop::collection::vec(prop_oneof![Just(0), Just(255), any::<u8>()], 0..200),
+        ) {
+            let cursor = Cursor::new(bytes);
+            let _ = Settings::read(&mut Reader::at(&cursor), 2);
+            let _ = CreatedTopics::read(&mut Reader::at(&cursor), 4);
+        }
+    }
+}

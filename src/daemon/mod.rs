@@ -15,6 +15,7 @@ use crate::config::{Config, InputKind};
 use crate::drain::{Drain, Mailbox, Message, Settings};
 use crate::input::activation::Handed;
 use crate::input::framing::{LINE_MEMORY_BYTES, LineMemory};
+use crate::input::park::Parked;
 use crate::input::stats::InputStats;
 use crate::input::stop::{Stop, Stopper, stopper};
 use crate::input::unix::{self, BindError, BoundSocket, Shared};
@@ -111,7 +112,7 @@ struct Daemon {
     producer: Producer,
     watched: Arc<Watched>,
     stopper: Stopper,
-    inputs: Vec<JoinHandle<()>>,
+    inputs: Vec<JoinHandle<Vec<Parked>>>,
     control: JoinHandle<()>,
 }
 
@@ -276,12 +277,16 @@ impl Daemon {
     async fn stop_in_order(self, deadline: Instant) {
         self.stopper.stop();
         let half = deadline - self.config.stop_timeout / 2;
+        let mut parked = Vec::new();
         for input in self.inputs {
             // Writers that wait for their acks get half of the time.
-            if tokio::time::timeout_at(half.into(), input).await.is_err() {
-                warn!("an input did not end in time; its writers are cut off");
+            match tokio::time::timeout_at(half.into(), input).await {
+                Ok(rests) => parked.extend(rests.unwrap_or_default()),
+                Err(_) => warn!("an input did not end in time; its writers are cut off"),
             }
         }
+        systemd::park(&parked);
+        drop(parked);
         self.control.abort();
         let drain = self
             .watched
@@ -308,7 +313,10 @@ impl Daemon {
     }
 }
 
-type Started = (Vec<JoinHandle<()>>, Vec<(Arc<str>, Arc<InputStats>)>);
+type Started = (
+    Vec<JoinHandle<Vec<Parked>>>,
+    Vec<(Arc<str>, Arc<InputStats>)>,
+);
 
 fn start_inputs(
     config: &Config,
@@ -321,6 +329,7 @@ fn start_inputs(
         memory: LineMemory::new(LINE_MEMORY_BYTES),
         max_event_bytes: config.spool.max_event_bytes,
     };
+    systemd::forget(&handed.take_kept());
     let bound: Vec<_> = config
         .inputs
         .iter()
@@ -347,6 +356,7 @@ fn start_inputs(
                 unix.clone(),
                 shared.clone(),
                 stats.clone(),
+                handed.take_parked(&name),
                 stop.clone(),
             );
             (tokio::spawn(running), (name, stats))

@@ -11,7 +11,8 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::framing::{Decoder, Framed, Refusal};
+use super::framing::{Decoder, Framed, Refusal, Unfinished};
+use super::park::Rest;
 use super::settle::{Answers, merge};
 use super::stats::InputStats;
 use super::stop::Stop;
@@ -69,7 +70,15 @@ enum GroupState {
 }
 
 /// Serves one connection until it ends or `stop` is asked for.
-pub async fn serve(stream: UnixStream, decoder: Decoder, context: Context, stop: Stop) {
+///
+/// Gives it back when it need not end: `stop` was asked for, and all its lines are settled.
+pub async fn serve(
+    stream: UnixStream,
+    decoder: Decoder,
+    begin: Rest,
+    context: Context,
+    stop: Stop,
+) -> Option<(UnixStream, Rest)> {
     let (groups, answers) = mpsc::channel(READS_IN_FLIGHT);
     let stats = context.stats.clone();
     let ack = context.ack;
@@ -79,13 +88,21 @@ pub async fn serve(stream: UnixStream, decoder: Decoder, context: Context, stop:
         context,
         groups,
     };
-    let reading = reader.run(stop);
-    let answering = answer(&stream, answers, ack, &stats);
-    tokio::pin!(reading, answering);
-    tokio::select! {
-        () = &mut reading => answering.await,
-        () = &mut answering => {}
-    }
+    let ended = {
+        let reading = reader.run(&begin.unfinished, stop);
+        let answering = answer(&stream, answers, begin.settled, ack, &stats);
+        tokio::pin!(reading, answering);
+        tokio::select! {
+            left = &mut reading => left.zip(answering.await),
+            _ = &mut answering => None,
+        }
+    };
+    let (unfinished, settled) = ended?;
+    let rest = Rest {
+        settled,
+        unfinished,
+    };
+    Some((stream, rest))
 }
 
 struct Reader<'a> {
@@ -103,26 +120,35 @@ enum Step {
 }
 
 impl Reader<'_> {
-    async fn run(mut self, mut stop: Stop) {
+    /// Reads to the end; what is left of the last line when a stop came first.
+    async fn run(mut self, begin: &Unfinished, mut stop: Stop) -> Option<Unfinished> {
+        let mut resumed = Framed::default();
+        self.decoder.resume(begin, &mut resumed);
+        if !self.hand_over(resumed).await {
+            return None;
+        }
         loop {
             let ready = tokio::select! {
                 ready = self.readable() => ready,
                 () = stop.asked() => break,
             };
             if !ready {
-                return;
+                return None;
             }
             match self.step() {
                 Step::Data(framed) => {
                     if !self.hand_over(framed).await {
-                        return;
+                        return None;
                     }
                 }
                 Step::NotReady => {}
-                Step::End => return self.end().await,
+                Step::End => {
+                    self.end().await;
+                    return None;
+                }
             }
         }
-        self.last_reads().await;
+        self.last_reads().await
     }
 
     /// False when the connection failed or was idle for too long.
@@ -158,18 +184,22 @@ impl Reader<'_> {
         self.hand_over(framed).await;
     }
 
-    async fn last_reads(mut self) {
+    async fn last_reads(mut self) -> Option<Unfinished> {
         for _ in 0..LAST_READS {
             match self.step() {
                 Step::Data(framed) => {
                     if !self.hand_over(framed).await {
-                        return;
+                        return None;
                     }
                 }
-                Step::NotReady => return,
-                Step::End => return self.end().await,
+                Step::NotReady => break,
+                Step::End => {
+                    self.end().await;
+                    return None;
+                }
             }
         }
+        Some(self.decoder.leave())
     }
 
     /// False when the connection is of no more use.
@@ -226,16 +256,18 @@ fn unix_millis() -> UnixMillis {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Waits for the fate of each group in line order and tells the writer.
+/// Waits for the fate of each group in line order and tells the writer. Gives the number of
+/// lines that it was told of, `settled` before it included; `None` when it stopped listening.
 async fn answer(
     stream: &UnixStream,
     mut groups: mpsc::Receiver<Group>,
+    settled: u64,
     ack: AckMode,
     stats: &InputStats,
-) {
+) -> Option<u64> {
     let mut voice = Voice {
         stream,
-        answers: Answers::default(),
+        answers: Answers::after(settled),
         blocked_since: None,
     };
     loop {
@@ -243,7 +275,7 @@ async fn answer(
             group = groups.recv() => group,
             () = voice.speak_when_blocked() => {
                 stats.closed_unread();
-                return;
+                return None;
             }
         };
         let Some(group) = group else { break };
@@ -252,18 +284,21 @@ async fn answer(
             refused = fate(group, ack, stats) => refused,
             () = voice.speak_when_blocked() => {
                 stats.closed_unread();
-                return;
+                return None;
             }
         };
         voice.answers.settle(lines, &refused);
         // One answer for whatever is settled by now, unless much is waiting already.
         if (groups.is_empty() || voice.answers.overflow()) && !voice.speak() {
             stats.closed_unread();
-            return;
+            return None;
         }
     }
-    if !(voice.speak() && voice.flush().await) {
+    if voice.speak() && voice.flush().await {
+        Some(voice.answers.settled())
+    } else {
         stats.closed_unread();
+        None
     }
 }
 

@@ -95,6 +95,15 @@ impl Framed {
     }
 }
 
+/// The line that a stream has begun and not ended.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Its bytes so far; none while it is skipped.
+    pub bytes: Vec<u8>,
+    /// Whether it was refused already, and only its end is looked for.
+    pub skipping: bool,
+}
+
 /// Cuts one connection's bytes at newlines.
 #[derive(Debug)]
 pub struct Decoder {
@@ -127,6 +136,20 @@ impl Decoder {
         }
         if !bytes.is_empty() {
             self.hold(bytes, out);
+        }
+    }
+
+    /// Takes up a line where another decoder left it; it is refused where it does not fit.
+    pub fn resume(&mut self, unfinished: &Unfinished, out: &mut Framed) {
+        self.skipping = unfinished.skipping;
+        self.hold(&unfinished.bytes, out);
+    }
+
+    /// Ends here, with the line that has begun.
+    pub fn leave(mut self) -> Unfinished {
+        Unfinished {
+            bytes: std::mem::take(&mut self.partial),
+            skipping: self.skipping,
         }
     }
 
@@ -282,7 +305,13 @@ mod tests {
             one.finish(true, &mut whole);
             let mut pieces = Framed::default();
             let mut many = decoder(20);
-            stream.chunks(cut).for_each(|part| many.feed(part, &mut pieces));
+            for part in stream.chunks(cut) {
+                many.feed(part, &mut pieces);
+                // As a restart does it.
+                let unfinished = many.leave();
+                many = decoder(20);
+                many.resume(&unfinished, &mut pieces);
+            }
             many.finish(true, &mut pieces);
             prop_assert_eq!(&whole, &pieces);
             let expected: Vec<&[u8]> = stream

@@ -7,6 +7,7 @@ pub mod activation;
 pub mod connection;
 pub mod file;
 pub mod framing;
+pub mod park;
 pub mod settle;
 pub mod stats;
 pub mod stop;

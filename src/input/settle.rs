@@ -22,6 +22,20 @@ pub struct Answers {
 }
 
 impl Answers {
+    /// Goes on after `settled` lines that the writer was told of.
+    pub fn after(settled: u64) -> Self {
+        Self {
+            settled,
+            told: settled,
+            pending: Vec::new(),
+        }
+    }
+
+    /// Lines settled so far.
+    pub fn settled(&self) -> u64 {
+        self.settled
+    }
+
     /// Settles the next `lines` lines; `refused` names the ones among them that are not safe,
     /// as `(lines before it in this group, reason)`.
     pub fn settle(&mut self, lines: u32, refused: &[(u32, Refusal)]) {

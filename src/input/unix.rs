@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use super::activation::Handed;
 use super::connection::{self, Context};
 use super::framing::{Decoder, LineMemory};
+use super::park::{Parked, Rest};
 use super::stats::InputStats;
 use super::stop::Stop;
 use crate::config::UnixConfig;
@@ -192,45 +193,99 @@ pub struct Shared {
     pub max_event_bytes: u32,
 }
 
-/// Accepts until `stop`; returns when every connection has ended.
+/// One input and the tasks of its connections.
+struct Input {
+    name: Arc<str>,
+    config: UnixConfig,
+    shared: Shared,
+    stats: Arc<InputStats>,
+    stop: Stop,
+    connections: JoinSet<Option<(UnixStream, Rest)>>,
+}
+
+/// Goes on with the connections in `parked`, accepts until `stop`, and returns when every
+/// connection has ended or rests; with those that rest.
 pub async fn run(
     socket: BoundSocket,
     name: Arc<str>,
     config: UnixConfig,
     shared: Shared,
     stats: Arc<InputStats>,
-    mut stop: Stop,
-) {
-    info!(input = %name, path = %config.path.display(), "listening");
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = socket.listener.accept() => accepted,
-            () = stop.asked() => break,
-        };
-        while connections.try_join_next().is_some() {}
-        stats.connections.store(connections.len() as u64, Relaxed);
-        match accepted {
-            Ok(_) if connections.len() >= config.max_connections as usize => {
-                stats.connections_refused.fetch_add(1, Relaxed);
-                warn!(input = %name, limit = config.max_connections,
-                    "connection refused: max_connections reached");
-            }
-            Ok((stream, _)) => {
-                stats.connections_total.fetch_add(1, Relaxed);
-                stats.connections.fetch_add(1, Relaxed);
-                let context = context(&stream, &name, &config, &shared, &stats);
-                let decoder = Decoder::new(shared.max_event_bytes, shared.memory.clone());
-                connections.spawn(connection::serve(stream, decoder, context, stop.clone()));
-            }
-            Err(error) => {
-                warn!(input = %name, %error, "cannot accept a connection; trying again");
-                tokio::time::sleep(ACCEPT_RETRY).await;
+    parked: Vec<(StdUnixStream, Rest)>,
+    stop: Stop,
+) -> Vec<Parked> {
+    info!(input = %name, path = %config.path.display(), resumed = parked.len(), "listening");
+    let mut input = Input {
+        name,
+        config,
+        shared,
+        stats,
+        stop,
+        connections: JoinSet::new(),
+    };
+    for (stream, rest) in parked {
+        let ready = stream.set_nonblocking(true);
+        match ready.and_then(|()| UnixStream::from_std(stream)) {
+            Ok(stream) => input.serve(stream, rest),
+            Err(error) => warn!(input = %input.name, %error, "cannot resume a connection"),
+        }
+    }
+    input.accept_all(&socket).await;
+    drop(socket);
+    input.rest().await
+}
+
+impl Input {
+    async fn accept_all(&mut self, socket: &BoundSocket) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = socket.listener.accept() => accepted,
+                () = self.stop.asked() => return,
+            };
+            while self.connections.try_join_next().is_some() {}
+            let open = self.connections.len();
+            self.stats.connections.store(open as u64, Relaxed);
+            match accepted {
+                Ok(_) if open >= self.config.max_connections as usize => {
+                    self.stats.connections_refused.fetch_add(1, Relaxed);
+                    warn!(input = %self.name, limit = self.config.max_connections,
+                        "connection refused: max_connections reached");
+                }
+                Ok((stream, _)) => self.serve(stream, Rest::default()),
+                Err(error) => {
+                    warn!(input = %self.name, %error, "cannot accept a connection; trying again");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
             }
         }
     }
-    drop(socket);
-    while connections.join_next().await.is_some() {}
+
+    fn serve(&mut self, stream: UnixStream, begin: Rest) {
+        self.stats.connections_total.fetch_add(1, Relaxed);
+        self.stats.connections.fetch_add(1, Relaxed);
+        let context = context(&stream, &self.name, &self.config, &self.shared, &self.stats);
+        let decoder = Decoder::new(self.shared.max_event_bytes, self.shared.memory.clone());
+        let serving = connection::serve(stream, decoder, begin, context, self.stop.clone());
+        self.connections.spawn(serving);
+    }
+
+    async fn rest(mut self) -> Vec<Parked> {
+        let mut parked = Vec::new();
+        while let Some(ended) = self.connections.join_next().await {
+            let Ok(Some((stream, rest))) = ended else {
+                continue;
+            };
+            if let Ok(stream) = stream.into_std() {
+                let input = self.name.clone();
+                parked.push(Parked {
+                    input,
+                    stream,
+                    rest,
+                });
+            }
+        }
+        parked
+    }
 }
 
 fn context(

@@ -261,3 +261,53 @@ fn broker_acks_come_only_once_kafka_has_the_lines() {
     writer.wait_acked(2).unwrap();
     assert_eq!(cluster.records("events", 0).len(), 2);
 }
+
+#[test]
+fn connections_outlive_a_restart_in_the_store_of_the_service_manager() {
+    let mut daemon = offline().start().unwrap();
+    let mut busy = daemon.writer().unwrap();
+    let mut begun = daemon.writer().unwrap();
+    busy.send(b"one").unwrap();
+    busy.wait_acked(1).unwrap();
+    begun.send_lines(b"whole\nha", 1).unwrap();
+    begun.wait_acked(1).unwrap();
+    assert!(daemon.sigterm(WITHIN).unwrap().success());
+    assert_eq!(
+        daemon.descriptors_kept(),
+        3,
+        "two connections and their table"
+    );
+    // Nobody reads now, and still nobody is refused.
+    busy.send(b"two").unwrap();
+    begun.send_lines(b"lf\n", 1).unwrap();
+    daemon.start().unwrap();
+    busy.wait_acked(2).unwrap();
+    begun.wait_acked(2).unwrap();
+    assert_eq!(
+        daemon.descriptors_kept(),
+        0,
+        "taken out, so that they can end"
+    );
+    assert_eq!(accepted(&daemon), 4);
+    assert_eq!(input(&daemon, "/connections"), 2);
+    assert!(!busy.told().closed && !begun.told().closed);
+}
+
+#[test]
+fn a_connection_with_unsettled_lines_is_not_parked_but_closed() {
+    let mut daemon = offline()
+        .ack("broker")
+        .root("stop_timeout = \"2s\"")
+        .start()
+        .unwrap();
+    let mut writer = daemon.writer().unwrap();
+    writer.send(b"nobody acknowledges this").unwrap();
+    wait_for(WITHIN, "the event in the spool", || {
+        Ok(accepted(&daemon) == 1)
+    })
+    .unwrap();
+    daemon.sigterm(WITHIN).unwrap();
+    assert_eq!(daemon.descriptors_kept(), 0);
+    writer.wait("its end", |told| told.closed).unwrap();
+    assert_eq!(writer.told().acked, 0);
+}

@@ -209,7 +209,7 @@ impl Daemon {
     pub fn launch(&mut self) -> Result<()> {
         ensure!(self.process.is_none(), "the daemon runs already");
         self.notices.forget();
-        let mut command = Command::new(&self.binary);
+        let mut command = self.program()?;
         command.arg("run").arg("--config").arg(&self.config);
         command.env("NOTIFY_SOCKET", self.notices.path());
         command.env("RUST_BACKTRACE", "1");
@@ -219,6 +219,26 @@ impl Daemon {
         let process = Process::start(command, &self.log_path(), self.folder.path())?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// The binary, with the descriptors that the run before left in the store.
+    fn program(&self) -> Result<Command> {
+        let count = self.notices.kept();
+        if count == 0 {
+            return Ok(Command::new(&self.binary));
+        }
+        let (places, names) = self.notices.hand_over()?;
+        let script = format!("exec{places}; LISTEN_PID=$$ exec \"$@\"");
+        let mut command = Command::new("bash");
+        command.args(["-c", &script, "bash"]).arg(&self.binary);
+        command.env("LISTEN_FDS", count.to_string());
+        command.env("LISTEN_FDNAMES", names);
+        Ok(command)
+    }
+
+    /// How many descriptors the daemon left in the store of its service manager.
+    pub fn descriptors_kept(&self) -> usize {
+        self.notices.kept()
     }
 
     /// SIGKILL. The spool stays for [`Daemon::start`].

@@ -135,6 +135,9 @@ fn a_healthy_cluster_is_ok_in_every_step() {
         assert!(found[0].1.contains(words), "{step}: {:#}", exam.answer);
         assert_eq!(found[0].0, "OK", "{step}");
     }
+    let made = Config::new(&plain(kafka), &["doctor-{kind}"]).examine(&[]);
+    made.is_ok();
+    assert_eq!(made.step("topic")[0].0, "SKIP", "{:#}", made.answer);
     let screen = config.run(&["kafka", "test"]);
     let screen = String::from_utf8(screen.stdout).unwrap();
     assert!(

@@ -19,6 +19,8 @@ mod doctor;
 mod drain;
 /// Events that go to several routes.
 mod drain_copies;
+/// Three brokers, and the leader dies.
+mod leaders;
 /// The producer against brokers that fail.
 mod producer_faults;
 /// The producer against a real Apache Kafka.

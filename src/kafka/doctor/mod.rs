@@ -327,9 +327,11 @@ impl Exam<'_> {
         for topic in &plan.topics {
             self.topic(&session, &cluster, topic).await;
         }
-        if !plan.topics.is_empty() {
-            self.producer_id(&session).await;
+        if plan.topics.is_empty() {
+            let what = "the routes make their topics from events: name one with --topic";
+            self.note(Finding::skip(Step::Topic, "routes", what));
         }
+        self.producer_id(&session).await;
         self.at = Step::Clock;
         self.clock(&session).await;
         self.at = Step::Send;

@@ -8,6 +8,7 @@ mod pki;
 pub(crate) mod process;
 mod properties;
 mod tools;
+mod trio;
 pub mod wait;
 
 use std::fs;
@@ -29,6 +30,7 @@ pub use home::Version;
 pub use pki::{Identity, Pki};
 pub use properties::{Listener, USERS};
 pub use tools::{Performance, ProducerTest};
+pub use trio::Trio;
 
 /// Longest time from the start of the JVM until the broker answers; a busy machine is slow.
 const READY_TIMEOUT: Duration = Duration::from_secs(90);
@@ -92,6 +94,11 @@ impl Builder {
     }
 
     fn prepare(self, home: Home) -> Result<Kafka> {
+        let ports = Ports::choose(self.ip)?;
+        self.prepare_at(home, ports)
+    }
+
+    fn prepare_at(self, home: Home, ports: Ports) -> Result<Kafka> {
         let mut naming = tempfile::Builder::new();
         naming.prefix("spoolway-kafka-");
         let folder = match &self.parent {
@@ -102,7 +109,6 @@ impl Builder {
         fs::create_dir(&log_dir)?;
         fs::create_dir(folder.path().join("tmp"))?;
         let pki = Pki::make(folder.path())?;
-        let ports = Ports::choose(self.ip)?;
         let text = Properties {
             version: self.version,
             ports,
@@ -228,6 +234,19 @@ impl Kafka {
     /// serves.
     pub fn start(&mut self) -> Result<()> {
         ensure!(self.process.is_none(), "the broker runs already");
+        let mut process = self.spawn()?;
+        let admin = self.admin();
+        wait::wait_for(READY_TIMEOUT, "the broker to serve", || {
+            ensure!(process.is_running()?, "the broker ended");
+            Ok(admin.brokers().is_ok_and(|brokers| brokers == [NODE_ID]))
+        })
+        .with_context(|| format!("the broker wrote:\n{}", process.log_tail()))?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Starts the JVM and waits for nothing.
+    fn spawn(&self) -> Result<Process> {
         let folder = self.folder.path();
         let mut java = self.home.java(&folder.join("tmp"));
         if self.full_jvm {
@@ -244,15 +263,7 @@ impl Kafka {
         }
         java.arg("kafka.Kafka")
             .arg(folder.join("server.properties"));
-        let mut process = Process::start(java, &folder.join("broker.log"), folder)?;
-        let admin = self.admin();
-        wait::wait_for(READY_TIMEOUT, "the broker to serve", || {
-            ensure!(process.is_running()?, "the broker ended");
-            Ok(admin.brokers().is_ok_and(|brokers| brokers == [NODE_ID]))
-        })
-        .with_context(|| format!("the broker wrote:\n{}", process.log_tail()))?;
-        self.process = Some(process);
-        Ok(())
+        Process::start(java, &folder.join("broker.log"), folder)
     }
 
     /// SIGKILL. Data and ports stay for `start`.

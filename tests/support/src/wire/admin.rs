@@ -103,6 +103,22 @@ impl Admin {
         partitions: i32,
         configs: &[(&str, &str)],
     ) -> Result<()> {
+        self.make_topic(topic, partitions, 1, configs)?;
+        self.wait_for_partitions(topic, partitions)
+    }
+
+    /// Creates a topic with some replicas and waits for nothing.
+    pub fn create_topic_on(&self, topic: &str, partitions: i32, replicas: i16) -> Result<()> {
+        self.make_topic(topic, partitions, replicas, &[])
+    }
+
+    fn make_topic(
+        &self,
+        topic: &str,
+        partitions: i32,
+        replicas: i16,
+        configs: &[(&str, &str)],
+    ) -> Result<()> {
         let configs = configs.iter().map(|(name, value)| {
             CreatableTopicConfig::default()
                 .with_name(text(name))
@@ -114,14 +130,26 @@ impl Admin {
                 CreatableTopic::default()
                     .with_name(TopicName(text(topic)))
                     .with_num_partitions(partitions)
-                    .with_replication_factor(1)
+                    .with_replication_factor(replicas)
                     .with_configs(configs.collect()),
             ]);
         let answer = self.connect()?.call(&ask, i16::MAX)?;
         for result in &answer.topics {
             check(result.error_code).with_context(|| format!("creating topic {topic}"))?;
         }
-        self.wait_for_partitions(topic, partitions)
+        Ok(())
+    }
+
+    /// The node that leads a partition and how many replicas are in sync; `None` without a
+    /// leader.
+    pub fn leader(&self, topic: &str, partition: i32) -> Result<Option<(i32, usize)>> {
+        let answer = self.describe(topic)?;
+        check(answer.error_code).with_context(|| format!("topic {topic}"))?;
+        let mut all = answer.partitions.iter();
+        let found = all.find(|known| known.partition_index == partition);
+        let found = found.with_context(|| format!("no partition {partition} of {topic}"))?;
+        let leader = Some(found.leader_id.0).filter(|id| *id >= 0);
+        Ok(leader.map(|id| (id, found.isr_nodes.len())))
     }
 
     /// Raises a topic's number of partitions to `total`.

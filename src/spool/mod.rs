@@ -52,9 +52,6 @@ mod status;
 mod store;
 mod tracker;
 
-#[cfg(test)]
-mod tests;
-
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;

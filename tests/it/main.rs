@@ -35,6 +35,10 @@ mod route_docs;
 mod route_kafka;
 /// What writers are told.
 mod socket;
+/// The spool as its users see it.
+mod spool_basics;
+/// Checkpoints and the events that they cover.
+mod spool_checkpoints;
 /// The spool on damaged, foreign and full directories.
 mod spool_damage;
 /// The spool against a model.

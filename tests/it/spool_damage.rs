@@ -1,17 +1,15 @@
 //! The spool on damaged, foreign and full directories: it starts, counts and goes on.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use spoolway::event::EventBuf;
 use spoolway::proof;
 use spoolway::spool::{FullReason, OpenError, Spool, Want};
 
-use crate::spool_rig::{Rig, config, copy_dir, noise};
+use crate::spool_rig::{Mount, Rig, config, copy_dir, generations, noise, skipped, take_all_space};
 
 /// Events of 60 KB that do not compress.
 const EVENT: usize = 60_000;
@@ -25,22 +23,6 @@ fn filled(dir: &Path, count: u64) -> PathBuf {
     }
     rig.close();
     place
-}
-
-fn generations(place: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<_> = fs::read_dir(place)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.file_name()
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .starts_with("gen-")
-        })
-        .collect();
-    found.sort();
-    found
 }
 
 /// Opens what is in `place`, reads all of it, and checks that every event is either read
@@ -216,45 +198,6 @@ fn a_newer_format_is_refused_and_left_alone() {
         1,
         "the directory was touched"
     );
-}
-
-/// A file system of its own, unmounted at the end.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn tmpfs(path: PathBuf, bytes: u64) -> Option<Self> {
-        fs::create_dir_all(&path).unwrap();
-        let size = format!("size={bytes}");
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path);
-        mount
-            .status()
-            .is_ok_and(|status| status.success())
-            .then(|| Self(path))
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        // Nothing can be done about a failure here.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
-/// Writes to `path` until the disk is full.
-fn take_all_space(path: &Path) {
-    let mut file = fs::File::create(path).unwrap();
-    let mut size = 1 << 20;
-    while size >= 512 {
-        if file.write_all(&vec![1; size]).is_err() {
-            size /= 2;
-        }
-    }
-}
-
-/// Skips loudly: a test that did not run must not look like one that passed.
-fn skipped(test: &str) {
-    eprintln!("SKIPPED {test}: it needs root, to mount a small tmpfs");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! What the tests of the spool share.
 
 use std::fs;
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,6 +49,10 @@ impl Rig {
             broker,
             runtime,
         }
+    }
+
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
     }
 
     /// Appends and waits for the receipt.
@@ -158,4 +164,60 @@ pub(crate) fn copy_dir(from: &Path, to: &Path) {
 pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut rng = fastrand::Rng::with_seed(seed);
     std::iter::repeat_with(|| rng.u8(..)).take(len).collect()
+}
+
+/// The directories of the generations, oldest first.
+pub(crate) fn generations(place: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<_> = fs::read_dir(place)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .starts_with("gen-")
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// A file system of its own, unmounted at the end.
+pub(crate) struct Mount(pub(crate) PathBuf);
+
+impl Mount {
+    pub(crate) fn tmpfs(path: PathBuf, bytes: u64) -> Option<Self> {
+        fs::create_dir_all(&path).unwrap();
+        let size = format!("size={bytes}");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path);
+        mount
+            .status()
+            .is_ok_and(|status| status.success())
+            .then(|| Self(path))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Nothing can be done about a failure here.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// Writes to `path` until the disk is full.
+pub(crate) fn take_all_space(path: &Path) {
+    let mut file = fs::File::create(path).unwrap();
+    let mut size = 1 << 20;
+    while size >= 512 {
+        if file.write_all(&vec![1; size]).is_err() {
+            size /= 2;
+        }
+    }
+}
+
+/// Skips loudly: a test that did not run must not look like one that passed.
+pub(crate) fn skipped(test: &str) {
+    eprintln!("SKIPPED {test}: it needs root, to mount a small tmpfs");
 }

@@ -139,3 +139,51 @@ fn parse(bytes: &[u8]) -> Result<(Seq, Checkpoints), BlockError> {
         Err(BlockError::Inconsistent)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entries() -> impl Strategy<Value = BTreeMap<u64, Arc<[u8]>>> {
+        let value = prop::collection::vec(any::<u8>(), 0..200).prop_map(Arc::from);
+        prop::collection::btree_map(any::<u64>(), value, 0..20)
+    }
+
+    proptest! {
+        #[test]
+        fn a_table_comes_back_as_it_was_written(
+            entries in entries(), as_of: u64, is_complete: bool
+        ) {
+            let saved = Saved { as_of, is_complete, entries: &entries };
+            let (found_as_of, found) = parse(&encode(&saved)).unwrap();
+            prop_assert_eq!((found_as_of, found.is_complete()), (as_of, is_complete));
+            prop_assert_eq!(found.entries, entries);
+        }
+
+        #[test]
+        fn a_changed_byte_or_a_cut_is_always_noticed(
+            entries in entries(), at in any::<prop::sample::Index>(), bit in 0..8u8
+        ) {
+            let saved = Saved { as_of: 5, is_complete: true, entries: &entries };
+            let mut bytes = encode(&saved);
+            let at = at.index(bytes.len());
+            prop_assert!(parse(&bytes[..at]).is_err());
+            bytes[at] ^= 1 << bit;
+            prop_assert!(parse(&bytes).is_err());
+        }
+
+        #[test]
+        fn random_bytes_never_panic_even_with_a_right_checksum(
+            mut bytes in prop::collection::vec(any::<u8>(), 0..300)
+        ) {
+            let _ = parse(&bytes);
+            if bytes.len() >= 8 {
+                bytes[..8].copy_from_slice(b"SPWC\x01\0\0\0");
+            }
+            bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+            let _ = parse(&bytes);
+        }
+    }
+}

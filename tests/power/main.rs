@@ -1,4 +1,5 @@
-//! Power cuts: nothing with a receipt is lost when the file system dies under the spool.
+//! Power cuts: nothing with a receipt is lost when the file system dies under the spool, and
+//! the checkpoints of files name exactly the events that are there.
 //!
 //! Each cut: an ext4 image on a loop device, a child process (this binary again) that appends
 //! and prints what it has receipts for, `FS_IOC_SHUTDOWN` without a log flush, a copy of the
@@ -24,11 +25,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use spoolway::config::{SpoolCodec, SpoolConfig, WhenFull};
-use spoolway::event::{EventBuf, Source};
+use spoolway::event::{Checkpoint, EventBuf, FileSource, Source};
 use spoolway::proof::{self, Seq};
-use spoolway::spool::{Spool, Want};
+use spoolway::spool::{AppendError, FILE_READ_BYTES, FileRead, Spool, Want};
 
 const CUTS: u32 = 25;
+/// Files that the child pretends to read; a checkpoint without events has the key after them.
+const FILES: u64 = 3;
 const CHILD: &str = "SPOOLWAY_POWER_CHILD";
 /// `FS_IOC_SHUTDOWN` and its flag "do not flush the log" (linux/fs.h, fs/ext4/ext4.h).
 const SHUTDOWN: libc::c_ulong = 0x8004_587D;
@@ -61,7 +64,7 @@ fn main() {
         "no event ever got a receipt: the test proves nothing"
     );
     println!(
-        "{cuts} power cuts, {total} events with receipts, 0 lost, {:?}",
+        "{cuts} power cuts, {total} events with receipts, 0 lost, 0 disagreements of checkpoints, {:?}",
         began.elapsed()
     );
 }
@@ -99,20 +102,40 @@ fn write_until_killed(dir: &Path) {
         .enable_all()
         .build()
         .unwrap();
-    let source = Arc::new(Source::of_input("power"));
+    let sources: Vec<Arc<Source>> = (0..FILES).map(source).collect();
     let mut next: Seq = 1;
     let mut rng = fastrand::Rng::new();
     let mut out = std::io::stdout();
     loop {
         let mut events = EventBuf::default();
+        let mut bytes = 0;
         for _ in 0..rng.u64(1..400) {
-            events.push(&event(next));
+            let event = event(next);
+            bytes += event.len();
+            if bytes > FILE_READ_BYTES {
+                break;
+            }
+            events.push(&event);
             next += 1;
         }
-        let append = opened
-            .appender
-            .append(events, Arc::clone(&source), 1, Want::Durable);
-        let receipt = runtime.block_on(async { append.await?.receipt().await });
+        let key = rng.u64(0..FILES);
+        let read = FileRead {
+            events,
+            source: Arc::clone(&sources[key as usize]),
+            received: 1,
+            runs: Vec::new(),
+            checkpoint: checkpoint(key, next),
+        };
+        let note = rng.u8(..20) == 0;
+        let receipt = runtime.block_on(async {
+            let append = opened.appender.append_file(read, Want::Durable);
+            let receipt = append.await?.receipt().await?;
+            if note {
+                let noted = opened.appender.note(vec![checkpoint(FILES, next)]).await?;
+                noted.durable().await?;
+            }
+            Ok::<_, AppendError>(receipt)
+        });
         // After the cut every write fails; the spool then waits, and we are killed.
         let Ok(receipt) = receipt else { return };
         writeln!(out, "{}", receipt.range().end() - 1).unwrap();
@@ -128,12 +151,25 @@ fn write_until_killed(dir: &Path) {
 /// Checks that every event with a receipt is in the spool unchanged, or was resolved.
 fn verify(dir: &Path, acked: Seq, cut: u32) {
     let mut opened = Spool::open(&config(dir), proof::issue().0).unwrap();
+    let checkpoints: Vec<Seq> = (0..=FILES)
+        .map(|key| match opened.checkpoints.entries.get(&key) {
+            Some(value) => Seq::from_le_bytes((**value).try_into().unwrap()),
+            None => 1,
+        })
+        .collect();
+    assert_eq!(opened.checkpoints.loss, None, "cut {cut}");
     let mut seen = 0;
     while let Some(block) = opened.cursor.next().unwrap() {
         for stored in block.events() {
             assert!(
                 stored.bytes == event(stored.seq),
                 "cut {cut}: event {} changed",
+                stored.seq
+            );
+            let file = stored.source.file.as_ref().expect("it has a file");
+            assert!(
+                stored.seq < checkpoints[file.inode as usize],
+                "cut {cut}: event {} would come twice",
                 stored.seq
             );
             seen += u64::from(opened.cursor.is_unresolved(stored.seq));
@@ -146,6 +182,11 @@ fn verify(dir: &Path, acked: Seq, cut: u32) {
         "cut {cut}: {acked} had receipts, there are {ledger:?}"
     );
     assert_eq!(ledger.lost, 0, "cut {cut}: {:?}", status.missing);
+    assert_eq!(
+        checkpoints.iter().max(),
+        Some(&(ledger.accepted + 1)),
+        "cut {cut}: the checkpoints end with the events"
+    );
     assert_eq!(
         ledger.in_spool, seen,
         "cut {cut}: what is in the spool can be read"
@@ -160,6 +201,26 @@ fn verify(dir: &Path, acked: Seq, cut: u32) {
             .handle
             .close(Instant::now() + Duration::from_secs(20))
     );
+}
+
+/// How far a file is: one past the last event that it or another one had.
+fn checkpoint(key: u64, next: Seq) -> Checkpoint {
+    Checkpoint {
+        key,
+        value: Some(next.to_le_bytes().as_slice().into()),
+    }
+}
+
+fn source(key: u64) -> Arc<Source> {
+    Arc::new(Source {
+        file: Some(Arc::new(FileSource {
+            inode: key,
+            device: 1,
+            path: Path::new("/var/log").join(key.to_string()).into(),
+            captures: Box::default(),
+        })),
+        ..Source::of_input("power")
+    })
 }
 
 /// The event of a sequence number: long enough to fill generations, told by its number.

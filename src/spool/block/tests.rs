@@ -1,13 +1,16 @@
 //! The codec against random events, random damage, and samples of each release.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
 use super::header::VERSION;
 use super::*;
 use crate::config::SpoolCodec;
-use crate::event::{EventBuf, Peer};
+use crate::event::{Checkpoint, EventBuf, FilePlace, FileRun, FileSource, Peer};
 
 fn codec() -> impl Strategy<Value = SpoolCodec> {
     prop::sample::select(vec![SpoolCodec::None, SpoolCodec::Lz4, SpoolCodec::Zstd])
@@ -50,6 +53,97 @@ fn encode(first: Seq, codec: SpoolCodec, reads: &[(u8, i64, Vec<Vec<u8>>)]) -> V
     stored
 }
 
+/// A read from a file: its number, the runs of its events, its checkpoint.
+type FileRead = (u8, Vec<(u64, u8, bool, Vec<Vec<u8>>)>, Option<Vec<u8>>);
+
+fn file_reads() -> impl Strategy<Value = Vec<FileRead>> {
+    let event = prop::collection::vec(any::<u8>(), 0..100);
+    let events = prop::collection::vec(event, 1..10);
+    let run = (0..u64::MAX / 2, any::<u8>(), any::<bool>(), events);
+    let runs = prop::collection::vec(run, 1..4);
+    let value = prop::option::of(prop::collection::vec(any::<u8>(), 0..300));
+    prop::collection::vec((0..3u8, runs, value), 1..8)
+}
+
+fn file_source(number: u8) -> Arc<Source> {
+    let path = [b"/var/log/\xff".as_slice(), &[b'a' + number]].concat();
+    let captures = (0..number).map(|n| (format!("name-{n}").into(), "caf\u{e9}".into()));
+    Arc::new(Source {
+        file: Some(Arc::new(FileSource {
+            inode: u64::from(number) << 40,
+            device: 2049,
+            path: Path::new(OsStr::from_bytes(&path)).into(),
+            captures: captures.collect(),
+        })),
+        ..Source::of_input("logs")
+    })
+}
+
+fn encode_files(first: Seq, codec: SpoolCodec, reads: &[FileRead]) -> Vec<u8> {
+    let mut builder = Builder::default();
+    for (number, runs, value) in reads {
+        let mut events = EventBuf::default();
+        let mut places = Vec::new();
+        for (offset, gap, is_cut, run) in runs {
+            run.iter().for_each(|event| events.push(event));
+            places.push(FileRun {
+                count: run.len() as u32,
+                offset: *offset,
+                gap: *gap,
+                is_cut: *is_cut,
+            });
+        }
+        assert!(builder.has_room_for(&events));
+        let read = Read {
+            events: &events,
+            source: &file_source(*number),
+            received: 5,
+            runs: &places,
+        };
+        assert_eq!(builder.push(read, 0), events.len());
+        builder.carry(&Checkpoint {
+            key: u64::from(*number),
+            value: value.as_deref().map(Into::into),
+        });
+    }
+    let mut stored = Vec::new();
+    builder.finish(first, codec, &mut stored).unwrap();
+    stored
+}
+
+/// Source, place and bytes of each event.
+fn expected_files(reads: &[FileRead]) -> Vec<(Arc<Source>, FilePlace, &[u8])> {
+    let mut all = Vec::new();
+    for (number, runs, _) in reads {
+        for (start, gap, is_cut, run) in runs {
+            let mut offset = *start;
+            for event in run {
+                let is_cut = *is_cut;
+                all.push((file_source(*number), FilePlace { offset, is_cut }, &**event));
+                offset += event.len() as u64 + u64::from(*gap);
+            }
+        }
+    }
+    all
+}
+
+fn check_files(block: &Block, reads: &[FileRead]) {
+    let mut stored = block.events();
+    for (source, place, bytes) in expected_files(reads) {
+        let event = stored.next().unwrap();
+        assert_eq!((event.source, event.place), (&*source, Some(place)));
+        assert_eq!(event.bytes, bytes);
+    }
+    assert_eq!(stored.next(), None);
+    let last: BTreeMap<u64, Option<Arc<[u8]>>> = reads
+        .iter()
+        .map(|(number, _, value)| (u64::from(*number), value.as_deref().map(Into::into)))
+        .collect();
+    let found = block.checkpoints().unwrap();
+    let found: Vec<_> = found.into_iter().map(|one| (one.key, one.value)).collect();
+    assert_eq!(found, Vec::from_iter(last));
+}
+
 proptest! {
     #[test]
     fn any_bytes_come_back_as_they_went_in(codec in codec(), reads in reads()) {
@@ -67,6 +161,28 @@ proptest! {
         }
         prop_assert_eq!(stored.next(), None);
         prop_assert_eq!(block.end(), seq);
+    }
+
+    #[test]
+    fn files_places_and_checkpoints_come_back_as_they_went_in(
+        codec in codec(), reads in file_reads()
+    ) {
+        check_files(&Block::decode(&encode_files(9, codec, &reads)).unwrap(), &reads);
+    }
+
+    #[test]
+    fn damaged_tables_of_files_are_refused_and_never_panic(
+        reads in file_reads(), at in any::<prop::sample::Index>(), byte: u8
+    ) {
+        let stored = encode_files(1, SpoolCodec::None, &reads);
+        let count = Header::parse(&stored).unwrap().count;
+        let mut raw = stored[HEADER_BYTES..].to_vec();
+        let at = at.index(raw.len());
+        raw[at] = byte;
+        if let Ok(block) = Block::from_raw(1, count, raw) {
+            assert_eq!(block.events().count(), count as usize);
+            let _ = block.checkpoints();
+        }
     }
 
     #[test]
@@ -112,14 +228,13 @@ fn an_unknown_section_is_skipped_or_refused_as_its_flag_says() {
 
 #[test]
 fn blocks_written_by_version_1_are_read_for_ever() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/spool_v1");
     let reads = golden();
     for (name, codec) in [
         ("none", SpoolCodec::None),
         ("lz4", SpoolCodec::Lz4),
         ("zstd", SpoolCodec::Zstd),
     ] {
-        let path = dir.join(format!("block-{name}.bin"));
+        let path = fixture(&format!("block-{name}.bin"));
         if std::env::var_os("SPOOLWAY_WRITE_FIXTURES").is_some() {
             std::fs::write(&path, encode(1000, codec, &reads)).unwrap();
         }
@@ -141,6 +256,36 @@ fn blocks_written_by_version_1_are_read_for_ever() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn blocks_with_files_and_checkpoints_are_read_for_ever() {
+    let path = fixture("block-files.bin");
+    let run = |offset, is_cut, line: &str| (offset, 1, is_cut, vec![line.into(), Vec::new()]);
+    let reads: Vec<FileRead> = vec![
+        (
+            1,
+            vec![run(0, false, "first"), run(70, true, "cut")],
+            Some(b"to here".to_vec()),
+        ),
+        (2, vec![run(4096, false, "other file")], None),
+        (
+            1,
+            vec![run(1000, false, "second")],
+            Some(b"and on".to_vec()),
+        ),
+    ];
+    if std::env::var_os("SPOOLWAY_WRITE_FIXTURES").is_some() {
+        std::fs::write(&path, encode_files(1000, SpoolCodec::Lz4, &reads)).unwrap();
+    }
+    let block = Block::decode(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!((block.first(), block.len()), (1000, 8));
+    check_files(&block, &reads);
+}
+
+fn fixture(name: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+    dir.join("tests/fixtures/spool_v1").join(name)
 }
 
 /// What the sample blocks hold.

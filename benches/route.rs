@@ -100,6 +100,7 @@ fn ours(specs: &[RouteSpec]) -> impl FnMut() -> bool + use<> {
         let event = Event {
             seq: 1,
             source: &source,
+            offset: None,
             received: 0,
             bytes: black_box(EVENT.as_bytes()),
         };

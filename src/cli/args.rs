@@ -41,6 +41,8 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: RouteCommand,
     },
+    /// Show the log files that a running daemon follows, or move its place in one.
+    Tail(TailArgs),
     /// Look at the events that Kafka refused for good, send them again, or drop them.
     DeadLetter(DeadLetterArgs),
     /// Look at the connection to the cluster, without the daemon.
@@ -230,6 +232,66 @@ pub(super) struct StatusArgs {
     /// Print the daemon's answer as one JSON object
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TailArgs {
+    #[command(flatten)]
+    pub(super) control: ControlArgs,
+    #[command(subcommand)]
+    pub(super) command: TailCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TailCommand {
+    /// Show each file: identity, offset, size, lag, last error.
+    Status {
+        /// Only files whose path has this in it
+        #[arg(value_name = "PATH")]
+        path: Option<String>,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Go on reading a file somewhere else; refused while events would be lost or doubled.
+    Seek {
+        /// Its path, or its key as the status shows it
+        file: PathBuf,
+        /// Byte, start or end; within a line it is the line's beginning
+        #[arg(value_name = "OFFSET|start|end", value_parser = SeekTo::parse)]
+        to: SeekTo,
+        /// Yes, events may be lost or doubled
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Forget a file; one that is still there is then read as a new one.
+    Forget {
+        /// Its path, or its key as the status shows it
+        file: PathBuf,
+        /// Yes, events may be lost or doubled
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Where to go in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SeekTo {
+    Start,
+    End,
+    Offset(u64),
+}
+
+impl SeekTo {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "start" | "beginning" => Ok(Self::Start),
+            "end" => Ok(Self::End),
+            _ => text.parse().map(Self::Offset).map_err(|_| {
+                format!("{text:?} is no place: write a number of bytes, start or end")
+            }),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

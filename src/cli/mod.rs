@@ -26,6 +26,7 @@ mod reload;
 mod route;
 mod run;
 mod status;
+mod tail;
 mod topics;
 
 /// Runs the command that the arguments name, the first of which is the program's name.
@@ -52,6 +53,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Push(args) => push::push(&args),
         Command::Status(args) => status::status(&args),
         Command::Route { command } => route::route(&command),
+        Command::Tail(args) => tail::tail(&args),
         Command::DeadLetter(args) => dead_letter::dead_letter(&args),
         Command::Kafka { command } => kafka::kafka(&command),
         Command::Topics(args) => topics::topics(&args),

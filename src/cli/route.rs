@@ -38,6 +38,7 @@ pub(super) fn route(command: &RouteCommand) -> Result<(), CliError> {
         let event = Event {
             seq,
             source: &source,
+            offset: None,
             received: 0,
             bytes: &line,
         };
@@ -144,6 +145,7 @@ fn run(router: &Router, route: &str, test: &RouteTest) -> Result<(), String> {
     let event = Event {
         seq: 1,
         source: &source,
+        offset: None,
         received: 0,
         bytes: test.event.as_bytes(),
     };

@@ -241,7 +241,7 @@ fn list<'v>(value: &'v Value, pointer: &str) -> &'v [Value] {
 }
 
 /// A size rounded to three digits or so: this is read, not parsed.
-fn rounded_size(bytes: u64) -> String {
+pub(super) fn rounded_size(bytes: u64) -> String {
     let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
     match units.into_iter().find(|(shift, _)| bytes >> shift > 0) {
         Some((shift, unit)) if !bytes.is_multiple_of(1 << shift) => {

@@ -17,6 +17,10 @@ use crate::proof::{CopyId, Seq, SeqRange, SeqRanges};
 use crate::route::{Event, Routed, RoutedTopic, Verdict};
 use crate::spool::{DeadLetter, StoredEvent};
 
+/// Name of the header that an event has when it is only the beginning of a line, because
+/// the line was longer than `max_line`. Its value is `true`.
+const CUT_HEADER: &[u8] = b"spoolway-cut";
+
 /// What is the same for all events of one block.
 pub(super) struct Placing<'c> {
     pub(super) pass: Pass,
@@ -188,7 +192,8 @@ impl Dealer<'_> {
                     name: ID_HEADER,
                     value: Some(self.stable_id.of(event.seq)),
                 }];
-                let more = headers(routed, &id);
+                let is_cut = event.place.is_some_and(|place| place.is_cut);
+                let more = headers(routed, &id, is_cut);
                 let record = record(routed, &id, &more);
                 let lane = topic.lane(partition);
                 let entry = (event.seq, copy);
@@ -218,15 +223,20 @@ fn routable<'a>(event: &StoredEvent<'a>) -> Event<'a> {
     Event {
         seq: event.seq,
         source: event.source,
+        offset: event.place.map(|place| place.offset),
         received: event.received,
         bytes: event.bytes,
     }
 }
 
-/// The headers of a route that has some of its own; allocates only then.
-fn headers<'a>(routed: &'a Routed<'_>, id: &[HeaderRef<'a>; 1]) -> Vec<HeaderRef<'a>> {
+/// The headers of an event that has more than its stable id; allocates only then.
+fn headers<'a>(
+    routed: &'a Routed<'_>,
+    id: &[HeaderRef<'a>; 1],
+    is_cut: bool,
+) -> Vec<HeaderRef<'a>> {
     let mut own = routed.headers().peekable();
-    if own.peek().is_none() {
+    if own.peek().is_none() && !is_cut {
         return Vec::new();
     }
     let id = id.iter().filter(|_| routed.id_header).copied();
@@ -234,7 +244,11 @@ fn headers<'a>(routed: &'a Routed<'_>, id: &[HeaderRef<'a>; 1]) -> Vec<HeaderRef
         name: name.as_bytes(),
         value,
     });
-    id.chain(own).collect()
+    let cut = is_cut.then_some(HeaderRef {
+        name: CUT_HEADER,
+        value: Some(b"true"),
+    });
+    id.chain(cut).chain(own).collect()
 }
 
 fn record<'a>(

@@ -50,10 +50,7 @@ impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Json { path, .. } => write!(f, "{path}"),
-            Self::Meta(meta) => {
-                let name = super::meta::NAMES.iter().find(|(_, known)| known == meta);
-                write!(f, "@{}", name.map_or("", |(name, _)| name))
-            }
+            Self::Meta(meta) => write!(f, "{meta}"),
         }
     }
 }

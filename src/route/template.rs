@@ -299,7 +299,7 @@ fn alternative(
         return Ok(at + length);
     }
     if let Some(name) = rest.strip_prefix('@') {
-        let length = name.bytes().take_while(u8::is_ascii_alphanumeric).count();
+        let length = meta::name_length(name);
         let name = name.get(..length).unwrap_or_default();
         let meta = Meta::named(name).ok_or_else(|| (at, unknown_meta(name)))?;
         into.push(Alternative::Field(Field::Meta(meta)));
@@ -319,11 +319,7 @@ fn alternative(
 }
 
 fn unknown_meta(name: &str) -> String {
-    let names: Vec<String> = meta::NAMES
-        .iter()
-        .map(|(name, _)| format!("@{name}"))
-        .collect();
-    format!("@{name} is not known; known are {}", names.join(", "))
+    format!("@{name} is not known; known are {}", meta::known())
 }
 
 #[cfg(test)]

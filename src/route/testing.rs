@@ -36,6 +36,7 @@ pub(super) fn with_bound<T: Fields, R>(
     let event = Event {
         seq: 7,
         source: &source,
+        offset: None,
         received: 1_700_000_000_123,
         bytes: event.as_bytes(),
     };

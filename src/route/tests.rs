@@ -84,6 +84,7 @@ fn route(router: &Router, event: &str) -> Vec<String> {
     let event = Event {
         seq: 7,
         source: &source,
+        offset: None,
         received: 1_700_000_000_123,
         bytes: event.as_bytes(),
     };

@@ -1,5 +1,6 @@
 //! The words of a trigger, one at a time, with their places.
 
+use crate::route::meta::name_length;
 use crate::route::path::{Path, begins_path, quoted};
 
 /// One word.
@@ -67,9 +68,9 @@ pub(super) fn token(source: &str, at: usize) -> Result<(Token, usize, usize), Le
             Ok((Token::Text(text), start, start + length))
         }
         '@' => {
-            let is_name = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
-            let length = rest.bytes().skip(1).take_while(is_name).count();
-            let name = rest.get(1..=length).unwrap_or_default().to_owned();
+            let rest = rest.get(1..).unwrap_or_default();
+            let length = name_length(rest);
+            let name = rest.get(..length).unwrap_or_default().to_owned();
             Ok((Token::At(name), start, start + 1 + length))
         }
         '-' | '0'..='9' => {

@@ -243,19 +243,11 @@ impl<'s> Parser<'s> {
     }
 
     fn unknown_at(&self, name: &str) -> LexError {
-        let names: Vec<String> = meta::NAMES
-            .iter()
-            .map(|(name, _)| format!("@{name}"))
-            .collect();
         let conditions: Vec<String> = preset::CONDITIONS
             .iter()
             .map(|(name, _)| format!("@{name}"))
             .collect();
-        let help = format!(
-            "known are {} and {}",
-            names.join(", "),
-            conditions.join(", ")
-        );
+        let help = format!("known are {} and {}", meta::known(), conditions.join(", "));
         self.fault(&format!("@{name} is not known"), Some(help))
     }
 

@@ -167,6 +167,18 @@ pub struct HostPort {
     pub port: u16,
 }
 
+impl std::fmt::Display for HostPort {
+    /// An IPv6 address in brackets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') {
+            write!(f, "[{host}]:{port}")
+        } else {
+            write!(f, "{host}:{port}")
+        }
+    }
+}
+
 /// `[kafka]`: official property names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KafkaConfig {

@@ -57,8 +57,7 @@ async fn first_of(connector: &Connector) -> Result<Session, ListError> {
         match Session::open(connector, address, &mut Trace::default()).await {
             Ok(session) => return Ok(session),
             Err(error) => {
-                let at = format!("{}:{}: {error}", address.host, address.port);
-                failures.push(at);
+                failures.push(format!("{address}: {error}"));
             }
         }
     }

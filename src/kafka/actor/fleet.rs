@@ -135,7 +135,7 @@ impl Actor {
             }
         };
         let connection = ConnectionStatus {
-            address: words(&address),
+            address: address.to_string(),
             ..ConnectionStatus::default()
         };
         let body = BrokerTask {
@@ -172,13 +172,5 @@ impl Actor {
             self.metadata.asked_at = Some(now.mono);
             self.ask(Ask::Metadata(self.topics.keys().cloned().collect()));
         }
-    }
-}
-
-pub(super) fn words(address: &HostPort) -> String {
-    if address.host.contains(':') {
-        format!("[{}]:{}", address.host, address.port)
-    } else {
-        format!("{}:{}", address.host, address.port)
     }
 }

@@ -208,7 +208,7 @@ impl Actor {
     fn control(&mut self, event: ControlEvent, now: Now) {
         match event {
             ControlEvent::Up { address } => {
-                let address = fleet::words(&address);
+                let address = address.to_string();
                 self.control = ConnectionStatus {
                     up: true,
                     address,
@@ -224,7 +224,7 @@ impl Actor {
                 needs_person,
                 retry_at,
             } => {
-                let address = fleet::words(&address);
+                let address = address.to_string();
                 tracing::warn!(address, error, "no connection for metadata");
                 self.control_halt = needs_person.then(|| error.clone());
                 let (error, retry_at) = (Some(error), Some(retry_at));

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{Finding, Kind, Step, words};
+use super::{Finding, Kind, Step};
 use crate::config::HostPort;
 use crate::kafka::connect::{self, ConnectError, Connector, Trace};
 use crate::kafka::sasl::SaslFailure;
@@ -36,7 +36,7 @@ impl Door {
             findings: Vec::new(),
             session: None,
         };
-        let subject = words(to);
+        let subject = to.to_string();
         let limit = connector.config().connect_timeout;
         let begin = Instant::now();
         match look_up(to, limit).await {
@@ -199,7 +199,7 @@ fn diagnosis(to: &HostPort, error: &ConnectError) -> (Step, Kind, String) {
     let todo = match step {
         Step::Tls => format!(
             "{todo}; `openssl s_client -connect {} -showcerts </dev/null` shows what is presented",
-            words(to)
+            to
         ),
         _ => todo.to_owned(),
     };

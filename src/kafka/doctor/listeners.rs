@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::door::Door;
-use super::{Exam, Finding, Kind, Step, Verdict, words};
+use super::{Exam, Finding, Kind, Step, Verdict};
 use crate::config::HostPort;
 use crate::kafka::wire::{Cluster, MetadataBroker};
 
@@ -18,7 +18,7 @@ impl Exam<'_> {
         if cluster.brokers.is_empty() {
             self.note(Finding::fail(
                 Step::Listener,
-                &words(bootstrap),
+                &bootstrap.to_string(),
                 Kind::Listener,
                 "the cluster names no broker",
                 "the broker has no listener for clients of this kind; look at its listeners= and \
@@ -41,7 +41,7 @@ impl Exam<'_> {
             let subject = format!("broker {}", broker.id);
             let mut finding = match &door.session {
                 Some(_) => {
-                    let what = format!("advertises {}, reachable", words(&to));
+                    let what = format!("advertises {to}, reachable");
                     Finding::ok(Step::Listener, &subject, what)
                 }
                 None => unreachable_listener(&subject, broker, &to, bootstrap, &door),
@@ -72,15 +72,12 @@ fn unreachable_listener(
         _ => None,
     });
     let cause = cause.unwrap_or_else(|| "not reachable".to_owned());
-    let what = format!(
-        "advertises {}, which does not work from here: {cause}",
-        words(to)
-    );
+    let what = format!("advertises {}, which does not work from here: {cause}", to);
     let todo = format!(
         "events for its partitions do not arrive although {} answers: clients are sent to the \
          advertised address. {} Set advertised.listeners of that broker to an address that this \
          host can reach",
-        words(bootstrap),
+        bootstrap,
         guess(&broker.host, bootstrap)
     );
     Finding::fail(Step::Listener, subject, Kind::Listener, what, todo)

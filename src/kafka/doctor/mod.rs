@@ -364,7 +364,7 @@ impl Exam<'_> {
 
     async fn cluster(&mut self, address: &HostPort, session: &Session) -> Option<Cluster> {
         let begin = Instant::now();
-        let subject = words(address);
+        let subject = address.to_string();
         let topics = self.plan.topics.iter().map(|topic| topic.name.clone());
         let topics = Some(topics.collect());
         match session.ask(ClusterQuery { topics }).await {
@@ -383,14 +383,5 @@ impl Exam<'_> {
                 None
             }
         }
-    }
-}
-
-/// `host:port`, an IPv6 address in brackets.
-fn words(address: &HostPort) -> String {
-    if address.host.contains(':') {
-        format!("[{}]:{}", address.host, address.port)
-    } else {
-        format!("{}:{}", address.host, address.port)
     }
 }

@@ -6,12 +6,13 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use super::CliError;
 use super::args::RouteCommand;
 use super::control::print_line;
 use crate::config::{Config, RouteTest};
-use crate::event::Source;
+use crate::event::{Source, UnixMillis};
 use crate::route::spec::RouteSpec;
 use crate::route::{Event, Host, Placement, Routed, RoutedTopic, Router, Scratch, Verdict};
 
@@ -111,7 +112,19 @@ fn describe(router: &Router, verdict: &Verdict<'_>) -> String {
     for (name, value) in routed.headers() {
         text += &format!("\n  header {name}: {}", shown(value));
     }
+    if let Some(timestamp) = routed.timestamp {
+        text += &format!("\n  timestamp: {}", time(timestamp));
+    }
     text + &format!("\n  payload: {}", shown(routed.value))
+}
+
+/// A timestamp as RFC 3339 in UTC.
+fn time(millis: UnixMillis) -> String {
+    let since = Duration::from_millis(u64::try_from(millis).unwrap_or_default());
+    let at = SystemTime::UNIX_EPOCH.checked_add(since);
+    at.map_or(millis.to_string(), |at| {
+        humantime::format_rfc3339_millis(at).to_string()
+    })
 }
 
 fn shown(bytes: Option<&[u8]>) -> String {
@@ -169,6 +182,15 @@ fn run(router: &Router, route: &str, test: &RouteTest) -> Result<(), String> {
     }
 }
 
+/// Headers on one line.
+fn headers(headers: &[(&str, Option<&[u8]>)]) -> String {
+    let one = |(name, value): &(&str, Option<&[u8]>)| format!("{name}: {}", shown(*value));
+    format!(
+        "[{}]",
+        headers.iter().map(one).collect::<Vec<_>>().join(", ")
+    )
+}
+
 fn compare(router: &Router, routed: &Routed<'_>, test: &RouteTest) -> Result<(), String> {
     let partition = match routed.placement {
         Placement::Fixed(partition) => Some(partition),
@@ -187,6 +209,22 @@ fn compare(router: &Router, routed: &Routed<'_>, test: &RouteTest) -> Result<(),
     {
         let found = partition.map_or("open".to_owned(), |partition| partition.to_string());
         return differs("partition", found, &wanted.to_string());
+    }
+    let found = routed.timestamp.map_or("sent".to_owned(), time);
+    if let Some(wanted) = &test.timestamp
+        && *wanted != found
+    {
+        return differs("timestamp", found, wanted);
+    }
+    if let Some(wanted) = &test.headers {
+        let wanted = wanted.iter();
+        let wanted: Vec<(&str, Option<&[u8]>)> = wanted
+            .map(|(name, value)| (name.as_str(), value.as_deref().map(str::as_bytes)))
+            .collect();
+        let found: Vec<(&str, Option<&[u8]>)> = routed.headers().collect();
+        if found != wanted {
+            return differs("list of headers", headers(&found), &headers(&wanted));
+        }
     }
     for (what, found, wanted) in [
         ("key", routed.key, &test.key),

@@ -4,6 +4,7 @@
 
 use crate::route::payload::{Mapping, PayloadSpec};
 use crate::route::spec::{KeySpec, Matching, NoMatch, PartitionSpec, RouteSpec, Spread};
+use crate::route::timestamp::TimeUnit;
 
 use super::{Compression, format_size};
 
@@ -48,6 +49,10 @@ pub struct RouteTest {
     pub partition: Option<i32>,
     /// Its key.
     pub key: Option<String>,
+    /// All its headers in order, without the stable id; a value of `None` is null.
+    pub headers: Option<Vec<(String, Option<String>)>>,
+    /// Its timestamp as RFC 3339 in UTC with milliseconds, or `sent`.
+    pub timestamp: Option<String>,
     /// Its value.
     pub payload: Option<String>,
 }
@@ -109,6 +114,16 @@ impl RouteConfig {
                 format!("[{}{value}]", quote(&header.name))
             });
             line("headers", format!("[{}]", join(headers)));
+        }
+        if let Some(timestamp) = &spec.timestamp {
+            line("timestamp", list(&timestamp.fields.shown()));
+            line(
+                "timestamp_unit",
+                quote(match timestamp.unit {
+                    TimeUnit::Millis => "ms",
+                    TimeUnit::Seconds => "s",
+                }),
+            );
         }
         line("id_header", spec.id_header.to_string());
         line("payload", show_payload(&spec.payload));

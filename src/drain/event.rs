@@ -259,6 +259,7 @@ fn record<'a>(
     RecordRef {
         key: routed.key,
         value: routed.value,
+        timestamp: routed.timestamp,
         headers: match (more.is_empty(), routed.id_header) {
             (false, _) => more,
             (true, true) => id,

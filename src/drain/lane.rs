@@ -181,6 +181,7 @@ impl Lane {
             open.builder.bytes() + size_bound(record) > limits.bytes
                 || open.builder.len() >= limits.events
                 || open.compression != limits.compression
+                || open.builder.is_timed() != record.timestamp.is_some()
         }) {
             sealed += self.seal(pool);
         }
@@ -283,12 +284,13 @@ impl Lane {
 /// the v2 format puts around them.
 fn size_bound(record: &RecordRef<'_>) -> usize {
     const LENGTH: usize = 5;
+    const TIME: usize = 10;
     let part = |bytes: Option<&[u8]>| LENGTH + bytes.map_or(0, <[u8]>::len);
     let headers = record
         .headers
         .iter()
         .map(|h| LENGTH + h.name.len() + part(h.value));
-    3 * LENGTH + part(record.key) + part(record.value) + headers.sum::<usize>()
+    3 * LENGTH + TIME + part(record.key) + part(record.value) + headers.sum::<usize>()
 }
 
 /// Builders whose buffers are used again.

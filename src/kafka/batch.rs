@@ -41,6 +41,9 @@ pub struct RecordRef<'a> {
     pub key: Option<&'a [u8]>,
     /// Value, `None` is Kafka's null (a tombstone).
     pub value: Option<&'a [u8]>,
+    /// Milliseconds since 1970; the time of sending when absent. Either all records of a
+    /// batch have one, or none.
+    pub timestamp: Option<i64>,
     /// Headers in the order in which consumers see them; a name may repeat.
     pub headers: &'a [HeaderRef<'a>],
 }
@@ -62,6 +65,14 @@ pub enum EncodeError {
     Codec(#[from] CodecError),
 }
 
+/// Timestamps of records that have their own.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    /// Of the first record; the others count from there.
+    base: i64,
+    max: i64,
+}
+
 /// Gathers records of one topic-partition; reused batch after batch.
 #[derive(Debug, Default)]
 pub struct BatchBuilder {
@@ -71,6 +82,7 @@ pub struct BatchBuilder {
     /// `buffer.memory` counts what is really held.
     packed: Vec<u8>,
     records: u32,
+    times: Option<Times>,
     codecs: Codecs,
 }
 
@@ -87,8 +99,10 @@ impl BatchBuilder {
         }
         let key = nullable_len(record.key);
         let value = nullable_len(record.value);
-        // Attributes and timestamp delta are one byte each: both are always zero.
-        let mut body = 2
+        let delta = self.time_delta(record.timestamp);
+        // The attributes are one byte that is always zero.
+        let mut body = 1
+            + varint_len(delta)
             + varint_len(i64::from(self.records))
             + varint_len(key)
             + record.key.map_or(0, <[u8]>::len)
@@ -103,7 +117,8 @@ impl BatchBuilder {
         }
         self.plain.reserve(body + RECORD_HEAD_MAX);
         put_varint(&mut self.plain, body as i64);
-        self.plain.extend_from_slice(&[0, 0]);
+        self.plain.push(0);
+        put_varint(&mut self.plain, delta);
         put_varint(&mut self.plain, i64::from(self.records));
         put_nullable(&mut self.plain, record.key);
         put_nullable(&mut self.plain, record.value);
@@ -114,6 +129,26 @@ impl BatchBuilder {
             put_nullable(&mut self.plain, header.value);
         }
         self.records += 1;
+    }
+
+    /// What a record's timestamp is written as: the distance to that of the first one.
+    fn time_delta(&mut self, timestamp: Option<i64>) -> i64 {
+        if self.records == 0 {
+            self.times = timestamp.map(|time| Times {
+                base: time,
+                max: time,
+            });
+        }
+        let Some((times, time)) = self.times.as_mut().zip(timestamp) else {
+            return 0;
+        };
+        times.max = times.max.max(time);
+        time.saturating_sub(times.base)
+    }
+
+    /// Whether its records have timestamps of their own.
+    pub fn is_timed(&self) -> bool {
+        self.times.is_some()
     }
 
     /// Number of records.
@@ -135,6 +170,7 @@ impl BatchBuilder {
     pub fn clear(&mut self) {
         self.plain.clear();
         self.records = 0;
+        self.times = None;
     }
 
     /// Compresses what was pushed and leaves the builder empty, also after an error.
@@ -166,6 +202,7 @@ impl BatchBuilder {
         Ok(EncodedBatch {
             buf,
             records: self.records,
+            times: self.times,
             body_crc,
             uncompressed: self.plain.len(),
         })
@@ -177,6 +214,7 @@ impl BatchBuilder {
 pub struct EncodedBatch {
     buf: Vec<u8>,
     records: u32,
+    times: Option<Times>,
     body_crc: u32,
     uncompressed: usize,
 }
@@ -190,8 +228,8 @@ pub struct Stamp {
     pub epoch: i16,
     /// Sequence of the first record.
     pub base_sequence: i32,
-    /// Send time, milliseconds since the Unix epoch. Not the event's own time: the broker
-    /// forgets a producer by this clock (kafka-clients.md section 6, KAFKA-9144).
+    /// Send time, milliseconds since the Unix epoch; it counts unless the records have their
+    /// own. The broker forgets a producer by this clock (KAFKA-9144).
     pub time_ms: i64,
 }
 
@@ -218,14 +256,20 @@ impl EncodedBatch {
         StampedBatch {
             bytes: Bytes::from(self.buf),
             records: self.records,
+            times: self.times,
             body_crc: self.body_crc,
             stamp,
         }
     }
 
     fn write_stamp(&mut self, stamp: Stamp) {
+        let sent = Times {
+            base: stamp.time_ms,
+            max: stamp.time_ms,
+        };
         if let Some((head, body)) = self.buf.split_first_chunk_mut::<HEADER_BYTES>() {
-            Header(head).stamp(stamp, self.body_crc, body.len());
+            let times = self.times.unwrap_or(sent);
+            Header(head).stamp(stamp, times, self.body_crc, body.len());
         }
     }
 }
@@ -235,6 +279,7 @@ impl EncodedBatch {
 pub struct StampedBatch {
     bytes: Bytes,
     records: u32,
+    times: Option<Times>,
     body_crc: u32,
     stamp: Stamp,
 }
@@ -269,6 +314,7 @@ impl StampedBatch {
             uncompressed: 0,
             buf,
             records: self.records,
+            times: self.times,
             body_crc: self.body_crc,
         }
         .stamp(stamp)
@@ -292,9 +338,9 @@ impl Header<'_> {
     }
 
     /// Writes what is known at sending, and the checksum.
-    fn stamp(&mut self, stamp: Stamp, body_crc: u32, body_len: usize) {
-        self.put(27, &stamp.time_ms.to_be_bytes());
-        self.put(35, &stamp.time_ms.to_be_bytes());
+    fn stamp(&mut self, stamp: Stamp, times: Times, body_crc: u32, body_len: usize) {
+        self.put(27, &times.base.to_be_bytes());
+        self.put(35, &times.max.to_be_bytes());
         self.put(43, &stamp.producer_id.to_be_bytes());
         self.put(51, &stamp.epoch.to_be_bytes());
         self.put(53, &stamp.base_sequence.to_be_bytes());

@@ -113,6 +113,9 @@ impl Fields for RouteSpec {
             }
         }
         self.payload.each_field(visit);
+        if let Some(timestamp) = &mut self.timestamp {
+            timestamp.each_field(visit);
+        }
         if let Some(tombstone) = &mut self.tombstone {
             tombstone.each_field(visit);
         }
@@ -153,12 +156,7 @@ impl PartitionSpec {
         };
         let text = value.scalar().unwrap_or_default();
         let number = text.parse::<i32>().ok().filter(|number| *number >= 0);
-        let shown = || {
-            let mut json = Vec::new();
-            value.push_json(&mut json);
-            String::from_utf8_lossy(&json).chars().take(100).collect()
-        };
-        number.map(Some).ok_or_else(shown)
+        number.map(Some).ok_or_else(|| value.shown())
     }
 }
 

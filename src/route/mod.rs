@@ -11,6 +11,7 @@ pub mod partition;
 pub mod payload;
 pub mod spec;
 pub mod template;
+pub mod timestamp;
 pub mod topic;
 pub mod trigger;
 

@@ -10,6 +10,7 @@ use super::json::{JsonFault, Plan, PlanBuilder};
 use super::meta::{Event, Host};
 use super::partition::keyed_partition;
 use super::spec::{Matching, NoMatch, RouteSpec, Spread};
+use crate::event::UnixMillis;
 
 /// Every enabled route, ready to be applied.
 #[derive(Debug)]
@@ -75,6 +76,8 @@ pub struct Routed<'a> {
     pub key: Option<&'a [u8]>,
     /// Its value.
     pub value: Option<&'a [u8]>,
+    /// Its timestamp; the time at which it is sent when absent.
+    pub timestamp: Option<UnixMillis>,
     /// Whether it carries its stable id, before all other headers.
     pub id_header: bool,
     headers: Headers<'a>,
@@ -283,6 +286,7 @@ impl<'a> Matches<'a> {
                 placement: Placement::Any(Spread::Sticky),
                 key: None,
                 value: Some(self.view.event.bytes),
+                timestamp: None,
                 id_header: true,
                 headers: Headers {
                     route: None,
@@ -320,6 +324,11 @@ impl<'a> Matches<'a> {
             Some(Ok(partition)) => partition,
             Some(Err(value)) => return refuse(format!("{value} is not a partition")),
         };
+        let timestamp = spec.timestamp.as_ref().map(|t| t.of(view, &scratch.slots));
+        let timestamp = match timestamp.transpose() {
+            Ok(timestamp) => timestamp,
+            Err(value) => return refuse(format!("{value} is not a time")),
+        };
         let key = spec.key.as_ref();
         let has_key = key.is_some_and(|key| key.render(view, &scratch.slots, &mut scratch.key));
         for header in &spec.headers {
@@ -350,6 +359,7 @@ impl<'a> Matches<'a> {
                 true => scratch.value.as_slice(),
                 false => view.event.bytes,
             }),
+            timestamp,
             id_header: spec.id_header,
             headers: Headers {
                 route: Some(route),

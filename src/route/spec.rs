@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::payload::PayloadSpec;
 use super::template::{Pick, Template};
+use super::timestamp::TimestampSpec;
 use super::topic::TopicSpec;
 use super::trigger::Trigger;
 
@@ -94,6 +95,8 @@ pub struct RouteSpec {
     pub id_header: bool,
     /// Their value.
     pub payload: PayloadSpec,
+    /// Their timestamp; when absent the time at which they are sent.
+    pub timestamp: Option<TimestampSpec>,
     /// Events for which this holds become tombstones: their value is null.
     pub tombstone: Option<Trigger>,
 }
@@ -114,6 +117,7 @@ impl RouteSpec {
             headers: Vec::new(),
             id_header: true,
             payload: PayloadSpec::Event,
+            timestamp: None,
             tombstone: None,
         }
     }

@@ -87,6 +87,13 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The value as JSON for a message, shortened.
+    pub(super) fn shown(&self) -> String {
+        let mut json = Vec::new();
+        self.push_json(&mut json);
+        String::from_utf8_lossy(&json).chars().take(100).collect()
+    }
+
     /// The name of its type, as `typeof` answers it.
     pub(super) fn type_name(&self) -> &'static str {
         match self {

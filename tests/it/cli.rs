@@ -473,6 +473,30 @@ fn check_runs_the_tests_of_routes() {
 }
 
 #[test]
+fn the_tests_of_routes_compare_all_headers_in_order_and_the_timestamp() {
+    let dir = tempfile::tempdir().unwrap();
+    let with = |headers: &str, timestamp: &str| {
+        let config = routed(
+            dir.path(),
+            &format!(
+                "[[route]]\ntopic = \"t\"\nheaders = [[\"h\", \"{{k}}\"], [\"n\"]]\n\
+                 timestamp = \"at\"\n[[route.test]]\nevent = '{{\"k\":1,\"at\":1500}}'\n\
+                 headers = {headers}\ntimestamp = \"{timestamp}\"\n"
+            ),
+        );
+        spoolway(&["check", text(&config)])
+    };
+    let (right, time) = (r#"[["h", "1"], ["n"]]"#, "1970-01-01T00:00:01.500Z");
+    assert_exit(&with(right, time), 0);
+    let (_, err) = assert_exit(&with(r#"[["n"], ["h", "1"]]"#, time), 78);
+    let wanted = "the list of headers is [h: 1, n: null], not [n: null, h: 1]";
+    assert!(err.contains(wanted), "{err}");
+    let (_, err) = assert_exit(&with(right, "sent"), 78);
+    let wanted = "the timestamp is 1970-01-01T00:00:01.500Z, not sent";
+    assert!(err.contains(wanted), "{err}");
+}
+
+#[test]
 fn check_shows_what_a_preset_expands_to() {
     let dir = tempfile::tempdir().unwrap();
     let show = |preset: &str| {

@@ -31,8 +31,16 @@ mod producer_rig;
 mod readme;
 /// The pages that map other products to routes.
 mod route_docs;
-/// Routes against a real Apache Kafka: what the four products can say.
+/// Routes against a real Apache Kafka.
 mod route_kafka;
+/// What RudderStack, SignalSmith and Airbyte can say.
+mod route_products;
+/// Routes changed while events wait.
+mod route_reload;
+/// What the tests of routes share.
+mod route_rig;
+/// What Segment's Kafka destination can say.
+mod route_segment;
 /// What writers are told.
 mod socket;
 /// The spool as its users see it.

@@ -236,26 +236,31 @@ fn every_codec_is_read_back_byte_for_byte() {
         RecordRef {
             key: None,
             value: Some(b"plain"),
+            timestamp: None,
             headers: &[],
         },
         RecordRef {
             key: Some(b"key"),
             value: Some(&even),
+            timestamp: None,
             headers: &headers,
         },
         RecordRef {
             key: Some(b""),
             value: None,
+            timestamp: None,
             headers: &headers,
         },
         RecordRef {
             key: None,
             value: Some(&noise),
+            timestamp: None,
             headers: &[],
         },
         RecordRef {
             key: None,
             value: Some(b""),
+            timestamp: None,
             headers: &[],
         },
     ];

@@ -120,6 +120,7 @@ impl Rig {
             self.builder.push(&RecordRef {
                 key: None,
                 value,
+                timestamp: None,
                 headers: &[],
             });
         }

@@ -3,7 +3,7 @@
 use super::{Key, Kind};
 
 /// `[[route]]`
-pub(super) const ROUTE: [Key; 19] = [
+pub(super) const ROUTE: [Key; 21] = [
     Key {
         name: "topic",
         kind: Kind::Text,
@@ -102,6 +102,23 @@ pub(super) const ROUTE: [Key; 19] = [
         default: "none",
         range: "list of `[\"name\", \"template\"]`; `[\"name\"]` is null",
         effect: "headers in this order",
+    },
+    Key {
+        name: "timestamp",
+        kind: Kind::List,
+        also: &[],
+        default: "the time of sending",
+        range: "path, or several paths",
+        effect: "record timestamp: the first field that is there, else when the event was \
+            received. Read [Timestamp](routes.md#timestamp) before you set it",
+    },
+    Key {
+        name: "timestamp_unit",
+        kind: Kind::Choice(&["ms", "s"]),
+        also: &[],
+        default: "`\"ms\"`",
+        range: "`ms`, `s`",
+        effect: "what a number in the field counts, since 1970; strings may be RFC 3339",
     },
     Key {
         name: "id_header",

@@ -164,6 +164,7 @@ impl World {
         builder.push(&RecordRef {
             key: None,
             value: Some(&value),
+            timestamp: None,
             headers: &[],
         });
         let encoded = builder.seal(Compression::None).unwrap();
@@ -476,6 +477,7 @@ fn run(steps: Vec<Step>) {
         builder.push(&RecordRef {
             key: None,
             value: Some(&value),
+            timestamp: None,
             headers: &[],
         });
         let encoded = builder.seal(Compression::None).unwrap();

@@ -77,6 +77,7 @@ fn record(mark: &str, now_ms: i64) -> Result<bytes::Bytes, String> {
     builder.push(&RecordRef {
         key: None,
         value: Some(value.as_bytes()),
+        timestamp: None,
         headers: &[HeaderRef {
             name: MARK_HEADER.as_bytes(),
             value: Some(mark.as_bytes()),

@@ -1,7 +1,8 @@
 //! `[[route]]` and `[routing]`: which events go where, and as what.
 //!
 //! The languages of triggers and templates are `crate::route`'s; here their mistakes get a
-//! place in the file. Payloads are in `payload`, presets in `preset`, tests in `test`.
+//! place in the file. Payloads are in `payload`, lists of headers in `pairs`, presets in
+//! `preset`, tests in `test`.
 
 use std::ops::Range;
 
@@ -15,9 +16,11 @@ use crate::route::spec::{
     HeaderSpec, KeySpec, Matching, NoMatch, PartitionSpec, RouteSpec, Spread,
 };
 use crate::route::template::{Pick, Template};
+use crate::route::timestamp::{TimeUnit, TimestampSpec};
 use crate::route::topic::{TopicSpec, topic_fault};
 use crate::route::trigger::Trigger;
 
+mod pairs;
 mod payload;
 mod preset;
 mod test;
@@ -110,6 +113,7 @@ fn read(entry: &Entry<'_>, sink: &mut Sink) -> Option<RouteConfig> {
     ];
     let spread = section.choice("spread", preset.spread, &spreads);
     let headers = read_headers(&mut section);
+    let timestamp = read_timestamp(&mut section);
     let payload = payload::read(&mut section, &preset);
     let enabled = section.flag("enabled", true);
     let id_header = section.flag("id_header", true);
@@ -135,6 +139,7 @@ fn read(entry: &Entry<'_>, sink: &mut Sink) -> Option<RouteConfig> {
             headers,
             id_header,
             payload,
+            timestamp,
             tombstone,
         },
         batch_bytes: Some(batch_bytes).filter(|b| *b > 0).or(preset.batch_bytes),
@@ -274,51 +279,40 @@ fn partition_number(section: &mut Section<'_, '_>, key: &str, entry: &Entry<'_>)
     number
 }
 
-/// `[["name", "value"], ["name"]]`: in this order, and the second is null.
+/// Headers in their order; a name alone has the value null.
 fn read_headers(section: &mut Section<'_, '_>) -> Vec<HeaderSpec> {
     const KEY: &str = "headers";
-    const SHAPE: &str = "a list of [\"name\", \"value\"] pairs, so that their order is kept";
-    let Some(entry) = section.take(KEY) else {
-        return Vec::new();
-    };
-    let DeValue::Array(array) = entry.value.get_ref() else {
-        section.wrong_type(KEY, &entry, SHAPE);
-        return Vec::new();
-    };
-    if array.len() > LIST_MAX {
-        let what = format!("has more than {LIST_MAX} entries");
-        section.fault(KEY, entry.value.span(), &what, None);
-    }
     let mut headers = Vec::new();
-    for value in array.iter().take(LIST_MAX) {
-        let item = Entry {
-            key: value.span(),
-            value,
-        };
-        let parts = match value.get_ref() {
-            DeValue::Array(_) => texts_in(section, KEY, &item),
-            _ => {
-                section.wrong_type(KEY, &item, SHAPE);
-                None
-            }
-        };
-        let (name, value) = match parts.as_deref() {
-            None => continue,
-            Some([name]) => (name.get_ref().clone(), None),
-            Some([name, value]) => {
-                let Some(value) = template(section, KEY, value) else {
-                    continue;
-                };
-                (name.get_ref().clone(), Some(value))
-            }
-            Some(_) => {
-                section.wrong_type(KEY, &item, SHAPE);
-                continue;
-            }
+    for (name, value) in pairs::read(section, KEY).unwrap_or_default() {
+        let value = match value {
+            None => None,
+            Some(text) => match template(section, KEY, &text) {
+                None => continue,
+                value => value,
+            },
         };
         headers.push(HeaderSpec { name, value });
     }
     headers
+}
+
+fn read_timestamp(section: &mut Section<'_, '_>) -> Option<TimestampSpec> {
+    const UNIT: &str = "timestamp_unit";
+    let fields = texts(section, "timestamp");
+    let unit = section.text(UNIT);
+    let Some(fields) = fields else {
+        if let Some(unit) = unit {
+            let help = Some("add timestamp = \"FIELD\"".to_owned());
+            section.fault(UNIT, unit.span(), "has no effect", help);
+        }
+        return None;
+    };
+    let units = [("ms", TimeUnit::Millis), ("s", TimeUnit::Seconds)];
+    let unit = unit.and_then(|unit| section.choice_of(UNIT, &unit, &units));
+    Some(TimestampSpec {
+        fields: pick(section, "timestamp", &fields)?,
+        unit: unit.unwrap_or_default(),
+    })
 }
 
 fn read_compression(section: &mut Section<'_, '_>) -> Option<Compression> {

@@ -47,6 +47,14 @@ fn read(route: &mut Section<'_, '_>, entry: &Entry<'_>) -> Option<RouteTest> {
     let partition = section
         .take("partition")
         .and_then(|entry| super::partition_number(&mut section, "partition", &entry));
+    let timestamp = section.text("timestamp").map(Spanned::into_inner);
+    let headers = super::pairs::read(&mut section, "headers");
+    let headers = headers.map(|pairs| {
+        let text = |(name, value): (String, Option<Spanned<String>>)| {
+            (name, value.map(Spanned::into_inner))
+        };
+        pairs.into_iter().map(text).collect()
+    });
     section.finish();
     Some(RouteTest {
         event: event?,
@@ -54,6 +62,8 @@ fn read(route: &mut Section<'_, '_>, entry: &Entry<'_>) -> Option<RouteTest> {
         topic,
         partition,
         key,
+        headers,
+        timestamp,
         payload,
     })
 }

@@ -1,4 +1,4 @@
-//! What README.md, docs/operations.md and docs/troubleshooting.md tell the reader to type: it is run, or at least
+//! What README.md and the documents tell the reader to type: it is run, or at least
 //! known to the command line. The package's commands are run by tests/package.
 
 use std::fs;
@@ -6,6 +6,7 @@ use std::process::Command;
 
 const README: &str = include_str!("../../README.md");
 const OPERATIONS: &str = include_str!("../../docs/operations.md");
+const TAILING: &str = include_str!("../../docs/tailing.md");
 const TROUBLESHOOTING: &str = include_str!("../../docs/troubleshooting.md");
 
 /// The fenced blocks of a language.
@@ -61,7 +62,7 @@ fn the_configuration_of_the_readme_is_accepted() {
 
 #[test]
 fn every_command_that_the_documents_show_exists() {
-    let shown = [README, OPERATIONS, TROUBLESHOOTING].map(|text| blocks(text, "sh"));
+    let shown = [README, OPERATIONS, TAILING, TROUBLESHOOTING].map(|text| blocks(text, "sh"));
     let commands = shown.iter().flatten().flat_map(|block| block.lines());
     let commands = commands.filter_map(|line| line.trim().strip_prefix("spoolway "));
     let mut count = 0;

@@ -229,3 +229,13 @@ fn the_file_input_of_the_shipped_sample_is_accepted_as_it_stands() {
     );
     assert!(read.multiline.is_some());
 }
+
+#[test]
+fn the_input_of_the_documentation_is_accepted() {
+    let text = include_str!("../../../../docs/tailing.md");
+    let (_, block) = text.split_once("```toml\n").expect("a configuration");
+    let (block, _) = block.split_once("```").expect("its end");
+    let rest = "\n[spool]\ndir = \"/s\"\n[kafka]\nbootstrap.servers = \"k:9092\"\n";
+    from_text(&format!("{block}{rest}"), "f", &Context::default())
+        .unwrap_or_else(|report| panic!("{report}"));
+}

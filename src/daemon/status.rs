@@ -154,6 +154,8 @@ impl Watched {
                 "lost": missing.lost,
                 "reason": missing.reason,
             })).collect::<Vec<_>>(),
+            "checkpoints": spool.checkpoints,
+            "checkpoint_loss": spool.checkpoint_loss.as_ref().map(ToString::to_string),
             "commits": spool.commits,
             "flush_p50_micros": spool.flush_p50_micros,
             "flush_p99_micros": spool.flush_p99_micros,

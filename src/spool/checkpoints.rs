@@ -94,8 +94,8 @@ impl CheckpointTable {
         }
     }
 
-    /// What the inputs are told at the start.
-    pub(super) fn found(&self) -> &Checkpoints {
+    /// The table of this moment.
+    pub(super) fn now(&self) -> &Checkpoints {
         &self.now
     }
 

@@ -7,7 +7,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
-use super::block::{BlockError, Bytes};
+use super::block::{BlockError, Bytes, encode_file, parse_file};
 use super::error::DeadLetterError;
 use super::shared::{Shared, lock};
 use super::store::{PAGE_BYTES, Store, StoreError, Value};
@@ -346,6 +346,10 @@ fn encode(letter: &DeadLetter) -> Vec<u8> {
         out.extend_from_slice(&(field.len() as u32).to_le_bytes());
         out.extend_from_slice(field);
     }
+    // Behind everything else, where releases without file inputs do not look.
+    if let Some(file) = &letter.source.file {
+        encode_file(file, &mut out);
+    }
     let crc = crc32c::crc32c(out.get(4..).unwrap_or_default());
     if let Some(slot) = out.first_chunk_mut() {
         *slot = crc.to_le_bytes();
@@ -378,18 +382,21 @@ fn decode(seq: Seq, encoded: &[u8]) -> Result<DeadLetter, BlockError> {
     };
     let (input, topic, reason) = (text()?, text()?, text()?);
     let len = at.u32()? as usize;
+    let bytes = at.take(len)?.to_vec();
+    let has_file = !at.0.is_empty();
+    let file = has_file.then(|| parse_file(&mut at)).transpose()?;
     Ok(DeadLetter {
         seq,
         source: Source {
             input: input.into(),
             peer: has_peer.then_some(peer),
-            file: None,
+            file: file.map(Arc::new),
         },
         received,
         topic,
         partition: has_partition.then_some(partition),
         reason,
         at: refused_at,
-        bytes: at.take(len)?.to_vec(),
+        bytes,
     })
 }

@@ -132,7 +132,7 @@ impl Spool {
             checkpoints: table,
             report,
         } = recovery::recover(config)?;
-        let checkpoints = table.found().clone();
+        let checkpoints = table.now().clone();
         let disk = Arc::new(disk);
         let mailbox = Arc::new(Mailbox::default());
         let dead_letters = DeadLetters::new(Arc::clone(&shared), Arc::clone(&disk));

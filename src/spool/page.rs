@@ -12,6 +12,8 @@ use crate::proof::Seq;
 const PREFIX: usize = 10;
 /// Bytes of a block in one page.
 const CONTENT: usize = PAGE_BYTES - PREFIX;
+/// Most bytes that [`Reader::raw`] gathers: more than the largest block has.
+const RAW_LIMIT: usize = 32 * 1024 * 1024;
 
 /// The pages of a stored block, in order.
 pub(super) fn cut(stored: &[u8], first: Seq) -> impl Iterator<Item = Vec<u8>> + '_ {
@@ -84,6 +86,25 @@ impl Reader<'_> {
                 Ok(Found::Damaged(error.to_string(), next))
             }
         }
+    }
+
+    /// The pages from the block that holds `first` to the one that begins at `end`, each with
+    /// its number, as far as they can be read at all.
+    pub(super) fn raw(&self, first: Seq, end: Seq) -> Result<Vec<(u32, Value)>, StoreError> {
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        for index in self.locate(first)?.unwrap_or(0)..self.pages {
+            let Some(value) = self.page(index)? else {
+                continue;
+            };
+            let is_behind = parse(&value).is_ok_and(|(block, _, _)| block >= end);
+            if is_behind || bytes >= RAW_LIMIT {
+                break;
+            }
+            bytes += value.len();
+            found.push((index, value));
+        }
+        Ok(found)
     }
 
     /// The end of the last whole block, and the page after it.

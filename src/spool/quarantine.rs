@@ -3,13 +3,14 @@
 //! Nothing is deleted: a person may want to look. Decides nothing about when.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::generations::{Generation, Missing, State};
 use super::ledger::Ending;
 use super::meta::{self, Meta, Summary};
 use super::shared::{Shared, lock};
+use super::store::Value;
 use crate::proof::Seq;
 
 /// Moves the directory of the generation at `first` away and counts what is not resolved
@@ -84,6 +85,33 @@ pub(super) fn write_off(
         quarantine: place,
         reason: reason.to_owned(),
     }
+}
+
+/// Writes the pages of a damaged stretch that begins at event `first` to a file of their own
+/// in `quarantine/`, each as `u32 page number | u32 length | bytes`, little endian. `None`
+/// when there is no page.
+pub(super) fn pages(
+    spool: &Path,
+    first: Seq,
+    pages: &[(u32, Value)],
+) -> io::Result<Option<PathBuf>> {
+    let room = spool.join("quarantine");
+    let place = room.join(format!("block-{first:020}.pages"));
+    if pages.is_empty() {
+        return Ok(None);
+    }
+    let mut content = Vec::new();
+    for (number, value) in pages {
+        content.extend_from_slice(&number.to_le_bytes());
+        content.extend_from_slice(&(value.len() as u32).to_le_bytes());
+        content.extend_from_slice(value);
+    }
+    fs::create_dir_all(&room)?;
+    let mut file = File::create(&place)?;
+    file.write_all(&content)?;
+    file.sync_all()?;
+    File::open(&room)?.sync_all()?;
+    Ok(Some(place))
 }
 
 /// Moves `what` into `quarantine/` under a name of its own; `None` when it is not there.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::block::Block;
+use super::checkpoints::CheckpointLoss;
 use super::delivery::Deliveries;
 use super::generations::Table;
 use super::histogram::Histogram;
@@ -74,6 +75,8 @@ pub(super) struct Meters {
     pub(super) last_error: Option<String>,
     pub(super) payload_bytes: u64,
     pub(super) stored_bytes: u64,
+    pub(super) checkpoints: usize,
+    pub(super) checkpoint_loss: Option<CheckpointLoss>,
 }
 
 /// A function to be run when blocks may be read.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::checkpoints::CheckpointLoss;
 use super::generations::Missing;
 use super::ledger::Ledger;
 use super::quota::FullReason;
@@ -30,6 +31,10 @@ pub struct SpoolStatus {
     pub generations: usize,
     /// Stretches found missing or damaged since the start of the process, at most 256.
     pub missing: Vec<Missing>,
+    /// Checkpoints of inputs.
+    pub checkpoints: usize,
+    /// Why some of them may be missing or old, until the inputs have dealt with it.
+    pub checkpoint_loss: Option<CheckpointLoss>,
     /// Commits since the start of the process.
     pub commits: u64,
     /// Median time of a flush, microseconds.
@@ -74,6 +79,8 @@ impl SpoolStatusHandle {
             full: *self.shared.full.borrow(),
             generations,
             missing,
+            checkpoints: meters.checkpoints,
+            checkpoint_loss: meters.checkpoint_loss.clone(),
             commits: meters.commits,
             flush_p50_micros: meters.flush.quantile(0.5),
             flush_p99_micros: meters.flush.quantile(0.99),

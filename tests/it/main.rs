@@ -49,6 +49,8 @@ mod spool_basics;
 mod spool_checkpoints;
 /// The spool on damaged, foreign and full directories.
 mod spool_damage;
+/// Spool directories that earlier builds left.
+mod spool_golden;
 /// The spool against a model.
 mod spool_model;
 /// What the tests of the spool share.

@@ -1,7 +1,11 @@
 //! The spool as its users see it: threads, files and all.
 
+use std::path::Path;
+use std::sync::Arc;
+
+use spoolway::event::{FileSource, Source};
 use spoolway::proof::{self, SeqRange};
-use spoolway::spool::{OpenError, Spool};
+use spoolway::spool::{DeadLetter, OpenError, Spool};
 
 use crate::spool_rig::{Rig, config, noise};
 
@@ -97,5 +101,34 @@ fn a_second_opener_is_refused() {
     let refused = Spool::open(&config, proof::issue().0);
     let pid = Some(std::process::id());
     assert!(matches!(refused, Err(OpenError::Locked { pid: found, .. }) if found == pid));
+    spool.close();
+}
+
+#[test]
+fn a_dead_letter_knows_the_file_it_came_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Rig::open(&config(dir.path()));
+    let file = FileSource {
+        inode: 5,
+        device: 6,
+        path: Path::new("/var/log/app.log").into(),
+        captures: [("app".into(), "shop".into())].into(),
+    };
+    let letter = DeadLetter {
+        seq: spool.append(&[b"refused"]).first,
+        source: Source {
+            file: Some(Arc::new(file)),
+            ..Source::of_input("logs")
+        },
+        received: 1,
+        topic: "topic".into(),
+        partition: None,
+        reason: "no route".into(),
+        at: 2,
+        bytes: b"refused".to_vec(),
+    };
+    let letters = &spool.opened.dead_letters;
+    letters.put(vec![letter.clone()]).unwrap();
+    assert_eq!(letters.get(letter.seq).unwrap(), Some(letter));
     spool.close();
 }

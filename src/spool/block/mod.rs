@@ -40,7 +40,9 @@ use std::sync::Arc;
 pub(super) use builder::{Builder, Read};
 pub use events::{Events, StoredEvent};
 pub(super) use header::{BLOCK_EVENTS, BLOCK_TARGET, BlockError, Bytes, HEADER_BYTES, Header};
-pub(super) use sections::{checkpoint_bytes, encode_checkpoint, parse_checkpoint};
+pub(super) use sections::{
+    checkpoint_bytes, encode_checkpoint, encode_file, parse_checkpoint, parse_file,
+};
 
 use crate::event::{Checkpoint, Source, UnixMillis};
 use crate::proof::{Seq, SeqRange};

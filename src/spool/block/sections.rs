@@ -196,7 +196,7 @@ pub(super) fn file_bytes(file: &FileSource) -> usize {
 }
 
 /// Appends inode, device, path and captures.
-fn encode_file(file: &FileSource, out: &mut Vec<u8>) {
+pub(in crate::spool) fn encode_file(file: &FileSource, out: &mut Vec<u8>) {
     out.extend_from_slice(&file.inode.to_le_bytes());
     out.extend_from_slice(&file.device.to_le_bytes());
     push_short(out, file.path.as_os_str().as_bytes());
@@ -210,7 +210,8 @@ fn encode_file(file: &FileSource, out: &mut Vec<u8>) {
     }
 }
 
-fn parse_file(at: &mut Bytes<'_>) -> Result<FileSource, BlockError> {
+/// Reads what [`encode_file`] wrote.
+pub(in crate::spool) fn parse_file(at: &mut Bytes<'_>) -> Result<FileSource, BlockError> {
     let (inode, device) = (at.u64()?, at.u64()?);
     let path = Path::new(OsStr::from_bytes(at.short()?));
     let captures: Result<Box<[_]>, BlockError> = (0..at.u8()?)

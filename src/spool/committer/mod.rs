@@ -79,6 +79,7 @@ impl Committer {
             committer.page = open.pages;
             committer.generation = newest.first;
         }
+        committer.meter_checkpoints();
         committer
     }
 
@@ -138,6 +139,7 @@ impl Committer {
             }
             waiting.push(note.done);
         }
+        self.meter_checkpoints();
         let written = self.write_checkpoints();
         if let Err(error) = &written {
             self.shared.failed("cannot write the checkpoints", error);
@@ -149,6 +151,14 @@ impl Committer {
                 Err(_) => Err(AppendError::NotWritten),
             });
         }
+    }
+
+    /// Shows the table to whoever asks for the status.
+    fn meter_checkpoints(&self) {
+        let now = self.checkpoints.now();
+        let mut meters = lock(&self.shared.meters);
+        meters.checkpoints = now.entries.len();
+        meters.checkpoint_loss.clone_from(&now.loss);
     }
 
     /// Writes the checkpoint file as of now.

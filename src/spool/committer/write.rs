@@ -147,6 +147,7 @@ impl Committer {
             let mut meters = lock(&self.shared.meters);
             meters.payload_bytes += payload;
             meters.stored_bytes += written.stored_bytes;
+            meters.checkpoints = self.checkpoints.now().entries.len();
         }
         {
             let mut hand = lock(&self.shared.hand);

@@ -115,8 +115,8 @@ pub(super) fn recover(config: &SpoolConfig) -> Result<Recovered, OpenError> {
         generations,
         in_spool,
         missing: table.missing.clone(),
-        checkpoints: checkpoints.found().entries.len(),
-        checkpoint_loss: checkpoints.found().loss.clone(),
+        checkpoints: checkpoints.now().entries.len(),
+        checkpoint_loss: checkpoints.now().loss.clone(),
     };
     drop(table);
     Ok(Recovered {

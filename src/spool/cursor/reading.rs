@@ -1,36 +1,23 @@
-//! The side of the spool that the drain sees: read in order, resolve, read again.
-//!
-//! Takes blocks from the committer's hand while it keeps up, and from disk otherwise.
-//! Damage is counted, reported and stepped over here; it never comes out as an error twice.
+//! Reading from disk: which generation, opened if need be, and what to do about damage.
 
-use std::sync::atomic::Ordering;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
-use super::block::Block;
-use super::error::ReadError;
-use super::generations::{Generation, Missing, OPEN_BESIDES_NEWEST, OpenGeneration, State};
-use super::ledger::Ending;
-use super::mailbox::Mailbox;
-use super::meta::{self, Meta};
-use super::page::{Found, Reader};
-use super::quarantine;
-use super::records;
-use super::shared::{Shared, lock};
-use super::store::{OpenStore, Store, StoreError};
-use crate::event::UnixMillis;
-use crate::proof::{Acked, DeadLettered, Seq, SeqRange, SeqRanges};
+use super::Cursor;
+use crate::proof::{Seq, SeqRange};
+use crate::spool::block::Block;
+use crate::spool::error::ReadError;
+use crate::spool::generations::{Generation, Missing, OPEN_BESIDES_NEWEST, OpenGeneration, State};
+use crate::spool::ledger::Ending;
+use crate::spool::meta::{self, Meta};
+use crate::spool::page::{Found, Reader};
+use crate::spool::quarantine;
+use crate::spool::records;
+use crate::spool::shared::lock;
+use crate::spool::store::{OpenStore, Store, StoreError};
 
 /// A block that the disk refuses this often in a row is given up as damaged.
 const READ_TRIES: u32 = 8;
-
-/// Reads the spool in order and resolves events. One per spool, for the drain's thread.
-#[derive(Debug)]
-pub struct Cursor {
-    shared: Arc<Shared>,
-    mailbox: Arc<Mailbox>,
-    position: Seq,
-    failures: u32,
-}
 
 /// What to do about a place in the spool.
 enum Place {
@@ -52,171 +39,9 @@ enum Place {
 }
 
 impl Cursor {
-    pub(super) fn new(shared: Arc<Shared>, mailbox: Arc<Mailbox>, position: Seq) -> Self {
-        Self {
-            shared,
-            mailbox,
-            position,
-            failures: 0,
-        }
-    }
-
-    /// Has `wake` run whenever new blocks may be read; it must be quick and must not block.
-    pub fn on_new_block(&mut self, wake: impl Fn() + Send + Sync + 'static) {
-        *lock(&self.shared.wake) = Some(Box::new(wake));
-    }
-
-    /// Sequence number from which [`Cursor::next`] goes on.
-    pub fn position(&self) -> Seq {
-        self.position
-    }
-
-    /// The next block with an unresolved event; `None` when there is none yet.
-    ///
-    /// # Errors
-    /// When the disk does not answer; worth trying again after a pause.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "it goes on after None, unlike an iterator"
-    )]
-    pub fn next(&mut self) -> Result<Option<Arc<Block>>, ReadError> {
-        if self.position >= self.shared.durable.load(Ordering::Acquire) {
-            return Ok(None);
-        }
-        let found = lock(&self.shared.hand).take(self.position);
-        let found = match found {
-            Some(block) => {
-                self.saw(&block);
-                Ok(block)
-            }
-            None => self.read(self.position)?,
-        };
-        self.position = found.as_ref().map_or_else(|end| *end, |block| block.end());
-        Ok(found.ok())
-    }
-
-    /// The first block with an unresolved event at or after `seq`, read again; does not move
-    /// the position.
-    ///
-    /// # Errors
-    /// As [`Cursor::next`].
-    pub fn reread(&mut self, seq: Seq) -> Result<Option<Arc<Block>>, ReadError> {
-        Ok(self.read(seq)?.ok())
-    }
-
-    /// False once `seq` is delivered, dead-lettered or lost.
-    pub fn is_unresolved(&self, seq: Seq) -> bool {
-        let mut table = lock(&self.shared.table);
-        match table.holding(seq) {
-            Some(generation) => match &generation.state {
-                State::Open(open) => open.tracker.is_unresolved(seq),
-                _ => generation.first_unresolved_from(seq) == Some(seq),
-            },
-            None => false,
-        }
-    }
-
-    /// Whether no event of `block` is resolved: then there is no need to ask for each.
-    pub fn is_untouched(&self, block: &Block) -> bool {
-        let mut table = lock(&self.shared.table);
-        table
-            .holding(block.first())
-            .is_some_and(|generation| match &generation.state {
-                State::Open(open) => open
-                    .tracker
-                    .is_untouched(block.first(), u64::from(block.len())),
-                _ => false,
-            })
-    }
-
-    /// The broker has these events.
-    pub fn acked(&mut self, proof: Acked) {
-        self.resolve(proof.ranges(), Ending::Delivered);
-    }
-
-    /// These events are in the dead-letter store.
-    pub fn dead_lettered(&mut self, proof: DeadLettered) {
-        self.resolve(proof.ranges(), Ending::DeadLettered);
-    }
-
-    /// The configuration says that these events go nowhere.
-    pub fn dropped(&mut self, ranges: &SeqRanges) {
-        self.resolve(ranges, Ending::Dropped);
-    }
-
-    /// Has what was resolved written down soon (within 200 ms), durably.
-    pub fn checkpoint(&mut self) {
-        let table = lock(&self.shared.table);
-        if table.resolved && table.keeper_sleeps {
-            self.shared.changed.notify_all();
-        }
-    }
-
-    /// The first unresolved event; every one before it is resolved.
-    pub fn watermark(&self) -> Seq {
-        let table = lock(&self.shared.table);
-        let mut firsts = table
-            .generations
-            .values()
-            .filter_map(|generation| generation.first_unresolved_from(generation.first));
-        firsts.next().unwrap_or(table.durable)
-    }
-
-    /// When the oldest unresolved event arrived, as far as its block has been read.
-    pub fn oldest_unresolved(&self) -> Option<UnixMillis> {
-        let table = lock(&self.shared.table);
-        let oldest = table
-            .generations
-            .values()
-            .find(|generation| !generation.is_resolved())?;
-        match &oldest.state {
-            State::Open(open) => open.tracker.oldest_received(),
-            _ => None,
-        }
-    }
-
-    fn saw(&self, block: &Block) {
-        let mut table = lock(&self.shared.table);
-        if let Some(generation) = table.holding(block.first())
-            && let State::Open(open) = &mut generation.state
-        {
-            open.tracker
-                .saw(block.first(), u64::from(block.len()), block.received());
-        }
-    }
-
-    fn resolve(&mut self, ranges: &SeqRanges, ending: Ending) {
-        for range in ranges.ranges() {
-            let mut range = range;
-            while let Some(closed) = self.resolve_open(range, ending) {
-                // A block of a closed generation was in flight: it must be opened for it.
-                let generation = lock(&self.shared.table).holding(closed).map(|g| g.first);
-                if let Some(first) = generation
-                    && let Err(error) = self.open(first)
-                {
-                    // Not written down, so these come again: twice is better than never.
-                    tracing::warn!(%error, "cannot note events as resolved; they will be resent");
-                    break;
-                }
-                range = SeqRange {
-                    first: closed,
-                    count: (range.end() - closed) as u32,
-                };
-            }
-        }
-    }
-
-    fn resolve_open(&self, range: SeqRange, ending: Ending) -> Option<Seq> {
-        let mut table = lock(&self.shared.table);
-        let mut deliveries = lock(&self.shared.deliveries);
-        table.resolve(range, ending, |from, to| {
-            deliveries.resolved(from, to, ending)
-        })
-    }
-
     /// Reads the first block with an unresolved event at or after `seq` from disk; when there
     /// is none, tells up to which end there is none.
-    fn read(&mut self, seq: Seq) -> Result<Result<Arc<Block>, Seq>, ReadError> {
+    pub(super) fn read(&mut self, seq: Seq) -> Result<Result<Arc<Block>, Seq>, ReadError> {
         let mut from = seq;
         loop {
             match self.place(from) {
@@ -238,8 +63,14 @@ impl Cursor {
                         forgiving,
                     };
                     let found = reader.read(seq, hint);
+                    let kept = match &found {
+                        Ok(Found::Damaged(_, next)) => {
+                            self.keep_pages(&reader, seq, next.unwrap_or(end))
+                        }
+                        _ => None,
+                    };
                     drop(store);
-                    match self.settle(generation, seq, end, found)? {
+                    match self.settle(generation, seq, end, found, kept)? {
                         Some(block) => return Ok(Ok(block)),
                         None => from = seq,
                     }
@@ -286,6 +117,7 @@ impl Cursor {
         seq: Seq,
         end: Seq,
         found: Result<Found, StoreError>,
+        kept: Option<PathBuf>,
     ) -> Result<Option<Arc<Block>>, ReadError> {
         let (reason, next) = match found {
             Ok(Found::Block(block, after)) => {
@@ -315,8 +147,24 @@ impl Cursor {
         let next = next
             .filter(|&next| next > seq && next <= end)
             .unwrap_or(end);
-        self.lose(seq, next, reason);
+        self.lose(seq, next, reason, kept);
         Ok(None)
+    }
+
+    /// Copies what is left of the blocks with the events `first..end` into quarantine: their
+    /// generation goes once everything else in it is sent.
+    fn keep_pages(&self, reader: &Reader<'_>, first: Seq, end: Seq) -> Option<PathBuf> {
+        let kept = reader
+            .raw(first, end)
+            .map_err(|error| error.to_string())
+            .and_then(|pages| {
+                quarantine::pages(&self.shared.dir, first, &pages).map_err(|e| e.to_string())
+            });
+        kept.unwrap_or_else(|error| {
+            self.shared
+                .failed("cannot keep a damaged block aside", &error);
+            None
+        })
     }
 
     /// A handle that failed once fails for ever: it has to be closed and opened again.
@@ -332,7 +180,7 @@ impl Cursor {
     }
 
     /// Counts the unresolved events in `first..end` as lost.
-    fn lose(&self, first: Seq, end: Seq, reason: String) {
+    fn lose(&self, first: Seq, end: Seq, reason: String, quarantine: Option<PathBuf>) {
         let mut lost = 0;
         let mut at = first;
         let mut table = lock(&self.shared.table);
@@ -351,13 +199,13 @@ impl Cursor {
             first,
             end,
             lost,
-            quarantine: None,
+            quarantine,
             reason,
         });
     }
 
     /// Opens a closed generation, after one of the others was closed if need be.
-    fn open(&self, first: Seq) -> Result<(), ReadError> {
+    pub(super) fn open(&self, first: Seq) -> Result<(), ReadError> {
         self.wait_for_room(first);
         let dir = self.shared.generation_dir(first);
         let cache = self.shared.config.cache_bytes;

@@ -3,69 +3,17 @@
 //! Everything below the watermark is resolved. Above it there is a span per block that was
 //! read or touched, with a bit per event once some but not all of its events are resolved.
 
+mod span;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use super::block::{BlockError, Bytes};
 use super::ledger::{Counts, Ending};
 use crate::event::UnixMillis;
 use crate::proof::Seq;
-
-/// Most events of a span that has bits: keeps its record below a page. Blocks are smaller.
-const SPAN_BITS: u64 = 32 * 1024;
-
-/// A block's worth of events above the watermark.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Span {
-    count: u64,
-    counts: Counts,
-    /// One bit per event, set when resolved; `None` while all or none are.
-    bits: Option<Box<[u64]>>,
-    received: UnixMillis,
-    changed: bool,
-    /// Whether a record of this span is on disk.
-    recorded: bool,
-}
-
-impl Span {
-    fn new(count: u64, received: UnixMillis) -> Self {
-        Self {
-            count,
-            counts: Counts::default(),
-            bits: None,
-            received,
-            changed: false,
-            recorded: false,
-        }
-    }
-
-    fn is_resolved(&self) -> bool {
-        self.counts.total() == self.count
-    }
-
-    fn has(&self, offset: u64) -> bool {
-        match &self.bits {
-            Some(bits) => bits
-                .get((offset / 64) as usize)
-                .is_some_and(|w| w >> (offset % 64) & 1 == 1),
-            None => self.is_resolved(),
-        }
-    }
-
-    /// Sets the bit; false when it was set before.
-    fn set(&mut self, offset: u64) -> bool {
-        let words = self.count.div_ceil(64) as usize;
-        let bits = self
-            .bits
-            .get_or_insert_with(|| vec![0; words].into_boxed_slice());
-        let Some(word) = bits.get_mut((offset / 64) as usize) else {
-            return false;
-        };
-        let mask = 1 << (offset % 64);
-        let newly = *word & mask == 0;
-        *word |= mask;
-        newly
-    }
-}
+use span::Span;
 
 /// State of the events of one generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -279,7 +227,7 @@ impl Tracker {
         for (&first, span) in self.spans.iter_mut().filter(|(_, span)| span.changed) {
             span.changed = false;
             span.recorded = true;
-            changes.spans.push((first, encode_span(span)));
+            changes.spans.push((first, span.encode()));
         }
         changes.base.push(VERSION);
         changes
@@ -323,7 +271,7 @@ impl Tracker {
         for (seq, value) in spans {
             // A crash between the base and the removal leaves records below the watermark.
             if seq >= tracker.watermark {
-                let mut span = decode_span(value)?;
+                let mut span = Span::decode(value)?;
                 span.recorded = true;
                 tracker.above.merge(&span.counts);
                 tracker.spans.insert(seq, span);
@@ -334,6 +282,7 @@ impl Tracker {
     }
 }
 
+/// Version of the records.
 const VERSION: u8 = 1;
 
 fn subtract(from: &Counts, what: &Counts) -> Counts {
@@ -342,139 +291,5 @@ fn subtract(from: &Counts, what: &Counts) -> Counts {
         dead_lettered: from.dead_lettered - what.dead_lettered,
         dropped: from.dropped - what.dropped,
         lost: from.lost - what.lost,
-    }
-}
-
-fn encode_span(span: &Span) -> Vec<u8> {
-    let mut out = vec![VERSION];
-    out.extend_from_slice(&span.count.to_le_bytes());
-    out.extend_from_slice(&span.received.to_le_bytes());
-    span.counts.encode(&mut out);
-    for word in span.bits.iter().flatten() {
-        out.extend_from_slice(&word.to_le_bytes());
-    }
-    out
-}
-
-fn decode_span(value: &[u8]) -> Result<Span, BlockError> {
-    let mut at = Bytes(value);
-    let version = at.u8()?;
-    if version != VERSION {
-        return Err(BlockError::Version(version));
-    }
-    let mut span = Span::new(at.u64()?, at.u64()?.cast_signed());
-    span.counts = Counts::decode(&mut at)?;
-    let resolved = span.counts.total();
-    if resolved > span.count || span.count == 0 {
-        return Err(BlockError::Inconsistent);
-    }
-    if resolved > 0 && resolved < span.count {
-        if span.count > SPAN_BITS {
-            return Err(BlockError::TooLarge(span.count as usize));
-        }
-        let words = span.count.div_ceil(64);
-        let bits: Result<Box<[u64]>, _> = (0..words).map(|_| at.u64()).collect();
-        let bits = bits?;
-        let set: u64 = bits.iter().map(|w| u64::from(w.count_ones())).sum();
-        if set != resolved {
-            return Err(BlockError::Inconsistent);
-        }
-        span.bits = Some(bits);
-    }
-    Ok(span)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[derive(Debug, Clone)]
-    enum Step {
-        Saw(usize),
-        Resolve(Seq, Seq, bool),
-        Restart,
-    }
-
-    const FIRST: Seq = 100;
-    const BLOCKS: [u64; 6] = [1, 70, 3, 200, 64, 30];
-
-    fn step() -> impl Strategy<Value = Step> {
-        let end = FIRST + BLOCKS.iter().sum::<u64>();
-        prop_oneof![
-            (0..BLOCKS.len()).prop_map(Step::Saw),
-            (FIRST..end, 1..90u64, any::<bool>()).prop_map(move |(at, len, lost)| Step::Resolve(
-                at,
-                (at + len).min(end),
-                lost
-            )),
-            Just(Step::Restart),
-        ]
-    }
-
-    /// Writes the changes as the keeper does, and loads them again.
-    fn restart(tracker: &mut Tracker, disk: &mut (Vec<u8>, BTreeMap<Seq, Vec<u8>>)) -> Tracker {
-        if let Some(changes) = tracker.take_changes() {
-            disk.1.extend(changes.spans);
-            disk.0 = changes.base;
-            changes
-                .obsolete
-                .iter()
-                .for_each(|seq| drop(disk.1.remove(seq)));
-        }
-        let base = (!disk.0.is_empty()).then_some(disk.0.as_slice());
-        let spans = disk.1.iter().map(|(seq, value)| (*seq, value.as_slice()));
-        Tracker::load(FIRST, base, spans).unwrap()
-    }
-
-    proptest! {
-        #[test]
-        fn the_tracker_knows_each_event_and_a_restart_changes_nothing(
-            steps in prop::collection::vec(step(), 1..60)
-        ) {
-            let end = FIRST + BLOCKS.iter().sum::<u64>();
-            let mut model: BTreeMap<Seq, Ending> = BTreeMap::new();
-            let mut tracker = Tracker::new(FIRST);
-            let mut disk = (Vec::new(), BTreeMap::new());
-            for step in steps {
-                match step {
-                    Step::Saw(index) => {
-                        let first = FIRST + BLOCKS[..index].iter().sum::<u64>();
-                        tracker.saw(first, BLOCKS[index], 5);
-                    }
-                    Step::Resolve(from, to, lost) => {
-                        let ending = if lost { Ending::Lost } else { Ending::Delivered };
-                        let mut heard = Vec::new();
-                        tracker.resolve(from, to, ending, |a, b| heard.extend(a..b));
-                        let newly: Vec<Seq> =
-                            (from..to).filter(|seq| !model.contains_key(seq)).collect();
-                        prop_assert_eq!(heard, newly.clone());
-                        model.extend(newly.into_iter().map(|seq| (seq, ending)));
-                    }
-                    Step::Restart => tracker = restart(&mut tracker, &mut disk),
-                }
-                for seq in FIRST..end {
-                    prop_assert_eq!(tracker.is_unresolved(seq), !model.contains_key(&seq));
-                }
-                let lost = model.values().filter(|e| **e == Ending::Lost).count() as u64;
-                prop_assert_eq!(tracker.counts().lost, lost);
-                prop_assert_eq!(tracker.counts().total(), model.len() as u64);
-                let first = (FIRST..).find(|seq| !model.contains_key(seq)).unwrap();
-                prop_assert_eq!(tracker.first_unresolved_from(FIRST), first);
-                prop_assert_eq!(tracker.is_resolved_until(end), first >= end);
-            }
-        }
-
-        #[test]
-        fn damaged_records_are_refused_and_never_panic(
-            base in prop::collection::vec(any::<u8>(), 0..60),
-            span in prop::collection::vec(any::<u8>(), 0..90),
-        ) {
-            let _ = Tracker::load(1, Some(&base), std::iter::empty());
-            let _ = Tracker::load(1, None, std::iter::once((7, span.as_slice())));
-        }
     }
 }

@@ -27,7 +27,7 @@ const BROKER_SHARE: f64 = 0.66;
 const UNKNOWN_TOPIC: i16 = 3;
 const LEADER_NOT_AVAILABLE: i16 = 5;
 const TOPIC_ALREADY_EXISTS: i16 = 36;
-const NOT_CONTROLLER: i16 = 41;
+pub(super) const NOT_CONTROLLER: i16 = 41;
 
 /// The topics that this run has created, and why others were not.
 #[derive(Debug, Default)]
@@ -55,13 +55,7 @@ impl Creator {
         let missing = metadata.topics.iter().filter(|t| t.code == UNKNOWN_TOPIC);
         let room = CREATED_MAX.saturating_sub(self.created).min(REQUEST_MAX);
         let names: Vec<Arc<str>> = missing.take(room).map(|t| t.name.as_str().into()).collect();
-        let timeout_ms = i32::try_from(limit.mul_f64(BROKER_SHARE).as_millis());
-        (!names.is_empty()).then_some(NewTopics {
-            names,
-            partitions: how.partitions,
-            replication: how.replication,
-            timeout_ms: timeout_ms.unwrap_or(i32::MAX),
-        })
+        (!names.is_empty()).then(|| new_topics(names, how, limit))
     }
 
     /// The words for what is missing once the limit is reached.
@@ -97,6 +91,18 @@ impl Creator {
     }
 }
 
+/// The request for these topics; `limit` is the deadline of a request.
+pub(super) fn new_topics(names: Vec<Arc<str>>, how: TopicCreation, limit: Duration) -> NewTopics {
+    let timeout_ms = i32::try_from(limit.mul_f64(BROKER_SHARE).as_millis());
+    NewTopics {
+        names,
+        partitions: how.partitions,
+        replication: how.replication,
+        timeout_ms: timeout_ms.unwrap_or(i32::MAX),
+        dry_run: false,
+    }
+}
+
 fn too_many(topic: &str) -> String {
     format!(
         "topic {topic:?} does not exist and is not created: topic.auto.create has made \
@@ -105,7 +111,7 @@ fn too_many(topic: &str) -> String {
 }
 
 /// Why a topic was not created, and what to do.
-fn refusal(topic: &str, code: i16, message: Option<&str>) -> String {
+pub(super) fn refusal(topic: &str, code: i16, message: Option<&str>) -> String {
     let known = match code {
         29 | 31 => Some((
             "TOPIC_AUTHORIZATION_FAILED",

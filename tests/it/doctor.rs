@@ -292,7 +292,29 @@ fn topic_troubles(kafka: &Kafka) {
         "did you mean \"Doctor-Case\"?",
     );
 
+    let creates = format!("{plain}topic.auto.create = true\n");
+    let exam = examine(&creates, "doctor-later");
+    exam.is_ok();
+    let said = &exam.step("topic")[0].1;
+    assert!(said.contains("creates it for the first event"), "{said}");
+    assert!(
+        admin.partitions("doctor-later").is_err(),
+        "asking creates nothing"
+    );
+    let exam = examine(
+        &format!("{creates}topic.auto.replication = 3\n"),
+        "doctor-later",
+    );
+    exam.fails("topic", "topic", 66, "as many brokers", "create it by hand");
+
     let alice = login(kafka, "alice", "alice-secret");
+    let may_not = format!("{alice}topic.auto.create = true\n");
+    let see = Resource::Topic("doctor-never");
+    admin
+        .create_acl("User:alice", see, Operation::Describe, Access::Allow)
+        .unwrap();
+    let exam = examine(&may_not, "doctor-never");
+    exam.fails("topic", "permission", 77, "grant CREATE", "mend that");
     admin.create_topic("doctor-hidden", 1, &[]).unwrap();
     let exam = examine(&alice, "doctor-hidden");
     let advice = "--allow-principal User:alice --operation Write --topic doctor-hidden";

@@ -1,14 +1,16 @@
 //! One topic: whether it exists, has leaders, and may be written.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Exam, Finding, Kind, PlannedTopic, Step};
+use crate::config::TopicCreation;
+use crate::kafka::creation::{NOT_CONTROLLER, new_topics, refusal};
 use crate::kafka::outcome::{Outcome, verdict};
 use crate::kafka::session::Session;
 use crate::kafka::wire::{
-    Cluster, ClusterPartition, ClusterQuery, ClusterTopic, NewProducerId, Produce, Settings,
-    TopicBatches,
+    Cluster, ClusterPartition, ClusterQuery, ClusterTopic, NewProducerId, NewTopics, Produce,
+    Settings, TopicBatches,
 };
 
 /// Kafka's numbers of the answers that are told apart here.
@@ -45,13 +47,12 @@ impl Exam<'_> {
                     self.size(planned, &settings, begin);
                 }
             }
-            UNKNOWN_TOPIC if self.plan.kafka.topic_creation.is_some() => {
-                let what = "does not exist; the daemon creates it for the first event that needs \
-                            it (topic.auto.create)";
-                self.note(Finding::skip(Step::Topic, name, what));
-            }
             UNKNOWN_TOPIC => {
-                let finding = self.missing(session, name).await;
+                let config = &self.plan.kafka;
+                let finding = match config.topic_creation {
+                    Some(how) => would_create(session, name, how, config.request_timeout).await,
+                    None => self.missing(session, name).await,
+                };
                 self.note(finding);
             }
             TOPIC_AUTHORIZATION_FAILED => {
@@ -172,6 +173,43 @@ impl Exam<'_> {
             Err(reason) => Finding::skip(Step::Write, subject, reason),
         };
         self.note(finding.since(begin));
+    }
+}
+
+/// Whether the daemon could create the topic: a request that only asks, and creates nothing.
+async fn would_create(
+    session: &Session,
+    name: &Arc<str>,
+    how: TopicCreation,
+    limit: Duration,
+) -> Finding {
+    let request = NewTopics {
+        dry_run: true,
+        ..new_topics(vec![name.clone()], how, limit)
+    };
+    let answer = match session.ask(request).await {
+        Ok(answer) => answer,
+        Err(reason) => return Finding::skip(Step::Topic, name, reason),
+    };
+    let Some((_, code, message)) = answer.topics.first() else {
+        return Finding::skip(Step::Topic, name, "does not exist, and the answer is empty");
+    };
+    let what = "does not exist yet; the daemon creates it for the first event \
+                (topic.auto.create)";
+    match *code {
+        0 => Finding::ok(Step::Topic, name, what),
+        NOT_CONTROLLER => Finding::skip(Step::Topic, name, what),
+        code => {
+            let kind = match verdict(code).outcome {
+                Outcome::Deny => Kind::Permission,
+                _ => Kind::Topic,
+            };
+            let what = refusal(name, code, message.as_deref());
+            let todo = format!(
+                "mend that, or create it by hand: `kafka-topics.sh --create --topic {name}`"
+            );
+            Finding::fail(Step::Topic, name, kind, what, todo)
+        }
     }
 }
 

@@ -91,6 +91,8 @@ pub(in crate::kafka) struct NewTopics {
     pub(in crate::kafka) replication: i16,
     /// How long the broker may take.
     pub(in crate::kafka) timeout_ms: i32,
+    /// Asks only whether they could be made.
+    pub(in crate::kafka) dry_run: bool,
 }
 
 impl NewTopics {
@@ -104,7 +106,7 @@ impl NewTopics {
             put_len(out, 0); // settings
         }
         out.extend_from_slice(&self.timeout_ms.to_be_bytes());
-        out.push(0); // validate_only
+        out.push(u8::from(self.dry_run));
     }
 }
 

@@ -136,12 +136,11 @@ impl Appender {
         want: Want,
     ) -> Result<Pending, AppendError> {
         self.check(&events)?;
-        if self.shared.config.when_full == WhenFull::Reject
-            && let Some(reason) = self.is_full()
-        {
-            return Err(AppendError::Full(reason));
+        match (self.shared.config.when_full, self.is_full()) {
+            (_, None) => {}
+            (WhenFull::Reject, Some(reason)) => return Err(AppendError::Full(reason)),
+            (WhenFull::Block, Some(_)) => self.wait_for_room().await?,
         }
-        self.wait_for_room().await?;
         let letter = Outgoing {
             events,
             source,

@@ -1,7 +1,8 @@
 //! The side of the spool that the drain sees: read in order, resolve, read again.
 //!
-//! Takes blocks from the committer's hand while it keeps up, and from disk otherwise.
-//! reading.rs has the way from disk. Damage is counted, reported and stepped over here; it never comes out as an error twice.
+//! Takes blocks from the committer's hand while it keeps up, and from disk otherwise
+//! (reading.rs). Damage is counted, reported and stepped over there; it never comes out as an
+//! error twice.
 
 mod reading;
 

@@ -133,6 +133,11 @@ impl KafkaConfig {
             topic_patience: Some(Duration::from_secs(24 * 60 * 60)),
             topic_creation: None,
             test_topic: None,
+            acks: Acks::All,
+            idempotence: true,
+            delivery_timeout: None,
+            connect_timeout_max: Duration::from_secs(30),
+            connections_max_idle: Some(Duration::from_secs(9 * 60)),
         }
     }
 }

@@ -229,6 +229,19 @@ pub struct KafkaConfig {
     pub topic_creation: Option<TopicCreation>,
     /// `test_topic`: where `kafka test --send` writes its record.
     pub test_topic: Option<Arc<str>>,
+    /// `acks`. Default all.
+    pub acks: Acks,
+    /// `enable.idempotence`. Default true, and false with less than `acks=all`.
+    pub idempotence: bool,
+    /// `delivery.timeout.ms`: age at which an event that no broker has acknowledged goes to
+    /// the dead letters. Default `None` = never.
+    pub delivery_timeout: Option<Duration>,
+    /// `socket.connection.setup.timeout.max.ms`: what `connect_timeout` doubles up to from
+    /// one failed attempt to the next. Default 30 s.
+    pub connect_timeout_max: Duration,
+    /// `connections.max.idle.ms`: a connection without a request for this long is closed
+    /// until there is one again. Default 9 min; `None` = never.
+    pub connections_max_idle: Option<Duration>,
 }
 
 /// How missing topics are made.
@@ -238,6 +251,17 @@ pub struct TopicCreation {
     pub partitions: i32,
     /// `topic.auto.replication`; -1 = the broker's `default.replication.factor`.
     pub replication: i16,
+}
+
+/// Whose word for a batch is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acks {
+    /// Every replica in sync has it: nothing that was acknowledged is lost with a broker.
+    All,
+    /// The leader has it; lost when the leader is lost before a replica has it.
+    Leader,
+    /// The broker was told; whether it stored the batch is not known.
+    None,
 }
 
 /// TLS towards the brokers.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::section::{Entry, Section};
-use super::units::{format_duration, format_size, parse_duration, parse_size};
+use super::units::{UnitError, format_duration, format_size, parse_duration, parse_size};
 
 impl Section<'_, '_> {
     /// A whole number.
@@ -45,17 +45,7 @@ impl Section<'_, '_> {
     }
 
     fn size_of(&mut self, key: &str, entry: &Entry<'_>) -> Option<u64> {
-        let text = match entry.value.get_ref() {
-            DeValue::String(text) => text.to_string(),
-            DeValue::Integer(_) => return self.bare_number(key, entry, "KiB"),
-            _ => {
-                self.wrong_type(key, entry, "a size such as \"10GiB\"");
-                return None;
-            }
-        };
-        let size = parse_size(&text);
-        size.map_err(|e| self.fault(key, entry.value.span(), &e.to_string(), None))
-            .ok()
+        self.with_unit(key, entry, ("KiB", "a size such as \"10GiB\""), parse_size)
     }
 
     /// A duration with its unit.
@@ -76,26 +66,35 @@ impl Section<'_, '_> {
 
     /// The duration of an entry already taken.
     pub(super) fn duration_of(&mut self, key: &str, entry: &Entry<'_>) -> Option<Duration> {
-        let text = match entry.value.get_ref() {
-            DeValue::String(text) => text.to_string(),
-            DeValue::Integer(_) => return self.bare_number(key, entry, "s"),
+        let words = ("s", "a duration such as \"10s\"");
+        self.with_unit(key, entry, words, parse_duration)
+    }
+
+    /// A string of number and unit; `unit` and `expected` are for the mistakes.
+    fn with_unit<T>(
+        &mut self,
+        key: &str,
+        entry: &Entry<'_>,
+        (unit, expected): (&str, &str),
+        parse: impl Fn(&str) -> Result<T, UnitError>,
+    ) -> Option<T> {
+        let value = entry.value.get_ref();
+        let failure = match value {
+            DeValue::String(text) => match parse(text) {
+                Ok(parsed) => return Some(parsed),
+                Err(error) => (error.to_string(), None),
+            },
+            DeValue::Integer(_) => {
+                let number = whole_number(value).unwrap_or(10);
+                let help = format!("write a string with its unit, as in \"{number}{unit}\"");
+                ("has no unit".to_owned(), Some(help))
+            }
             _ => {
-                self.wrong_type(key, entry, "a duration such as \"10s\"");
+                self.wrong_type(key, entry, expected);
                 return None;
             }
         };
-        let duration = parse_duration(&text);
-        duration
-            .map_err(|e| self.fault(key, entry.value.span(), &e.to_string(), None))
-            .ok()
-    }
-
-    fn bare_number<T>(&mut self, key: &str, entry: &Entry<'_>, unit: &str) -> Option<T> {
-        let number = whole_number(entry.value.get_ref()).unwrap_or(10);
-        let help = Some(format!(
-            "write a string with its unit, as in \"{number}{unit}\""
-        ));
-        self.fault(key, entry.value.span(), "has no unit", help);
+        self.fault(key, entry.value.span(), &failure.0, failure.1);
         None
     }
 
@@ -107,14 +106,25 @@ impl Section<'_, '_> {
         default: Duration,
         range: RangeInclusive<Duration>,
     ) -> Duration {
-        let Some(entry) = self.take_alias(key, aliases) else {
-            return default;
-        };
+        match self.take_alias(key, aliases) {
+            Some(entry) => self.millis_of(key, &entry, default, range),
+            None => default,
+        }
+    }
+
+    /// The same of an entry already taken.
+    pub(super) fn millis_of(
+        &mut self,
+        key: &str,
+        entry: &Entry<'_>,
+        default: Duration,
+        range: RangeInclusive<Duration>,
+    ) -> Duration {
         let millis = whole_number(entry.value.get_ref()).map(Duration::from_millis);
-        let Some(duration) = millis.or_else(|| self.duration_of(key, &entry)) else {
+        let Some(duration) = millis.or_else(|| self.duration_of(key, entry)) else {
             return default;
         };
-        self.within(key, &entry, duration, default, range, format_duration)
+        self.within(key, entry, duration, default, range, format_duration)
     }
 
     /// Bytes as Kafka writes them, or a size with its unit.

@@ -278,19 +278,24 @@ impl<'a, 's> Section<'a, 's> {
 
     /// `true` or `false`.
     pub(super) fn flag(&mut self, key: &'static str, default: bool) -> bool {
-        let Some(entry) = self.take(key) else {
-            return default;
-        };
+        let entry = self.take(key);
+        entry
+            .and_then(|entry| self.flag_of(key, &entry))
+            .unwrap_or(default)
+    }
+
+    /// The flag of an entry already taken; as text it is what a properties file has.
+    pub(super) fn flag_of(&mut self, key: &str, entry: &Entry<'_>) -> Option<bool> {
         let value = entry.value.get_ref();
         let parsed = value.as_bool().or(match value.as_str() {
             Some("true") => Some(true),
             Some("false") => Some(false),
             _ => None,
         });
-        parsed.unwrap_or_else(|| {
-            self.wrong_type(key, &entry, "true or false");
-            default
-        })
+        if parsed.is_none() {
+            self.wrong_type(key, entry, "true or false");
+        }
+        parsed
     }
 
     /// One word out of a few.

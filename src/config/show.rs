@@ -178,7 +178,7 @@ mod tests {
             render(parts(), false),
             "stop_timeout = \"9s\"\n\n[spool]\ndir = \"/s\"\n\n[[input]]\nname = \"a\"\n\
              type = \"unix\"\npath = \"/a\"\n\n[kafka]\nbootstrap.servers = [\"k:1\"]\n\
-             sasl.password = \"***\"\nlinger.ms = 7\nacks = \"all\"\n\n[[route]]\ntopic = \"t\"\n"
+             sasl.password = \"***\"\nacks = \"all\"\nlinger.ms = 7\n\n[[route]]\ntopic = \"t\"\n"
         );
     }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::Settings;
 use super::copies::{Copies, Place, Settled, Worse};
+use super::expiry::Ages;
 use super::lane::BuilderPool;
 use super::lanes::{Lanes, Pass, Target};
 use super::letters::{Letters, dead_letter};
@@ -29,6 +30,8 @@ pub(super) struct Placing<'c> {
     pub(super) views: Vec<Option<&'c TopicView>>,
     pub(super) cluster: &'c ClusterView,
     pub(super) now: Instant,
+    /// With `delivery.timeout.ms` set.
+    pub(super) ages: Option<Ages>,
 }
 
 /// Events of one block that are not sent.
@@ -58,7 +61,7 @@ impl State {
         given_up: &mut GivenUp,
     ) -> bool {
         let seq = event.seq;
-        let has_begun = placing.pass == Pass::Lagging && self.copies.has_begun(seq);
+        let has_begun = placing.pass != Pass::Main && self.copies.has_begun(seq);
         if placing.pass == Pass::Lagging && !has_begun {
             // None of it is under way, so that changed routes apply as to a new event.
             self.copies.forget(seq);
@@ -175,6 +178,14 @@ impl Dealer<'_> {
             let reason = with_route(route, "too many topics are made from events");
             return self.give_up(dead_letter(event, "", None, reason), copy);
         };
+        if let Some(ages) = placing.ages.filter(|ages| ages.over(event.received)) {
+            let reason = with_route(route, &ages.reason(topic));
+            let letter = dead_letter(event, &topic.name, None, reason);
+            return self.give_up(letter, copy);
+        }
+        if placing.pass == Pass::Expiring {
+            return Spot::Waits;
+        }
         let block = placing.block.first;
         let target = topic.target(routed, view, placing.pass, block, placing.now);
         let (partition, reason) = match target {
@@ -197,7 +208,9 @@ impl Dealer<'_> {
                 let record = record(routed, &id, &more);
                 let lane = topic.lane(partition);
                 let entry = (event.seq, copy);
-                *self.sealed_bytes += lane.push(entry, &record, &limits, self.pool, placing.now);
+                let expires = placing.ages.map(|ages| ages.expiry(event.received));
+                let sealed = lane.push(entry, &record, expires, &limits, self.pool, placing.now);
+                *self.sealed_bytes += sealed;
                 return Spot::Found;
             }
         };

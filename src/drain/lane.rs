@@ -7,9 +7,10 @@ use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
+use super::expiry;
 use super::lanes::Pass;
 use crate::config::{Compression, ROUTE_BATCH_BYTES, RouteConfig};
-use crate::kafka::{Batch, BatchBuilder, RecordRef, TopicPartition};
+use crate::kafka::{Batch, BatchBuilder, Expiry, RecordRef, TopicPartition};
 use crate::proof::{CopyId, Seq, SeqRanges};
 
 /// Sealed batches that a lane may hold before it counts as full.
@@ -70,6 +71,7 @@ struct Open {
     ranges: SeqRanges,
     since: Instant,
     compression: Compression,
+    expires: Option<Expiry>,
 }
 
 impl Lane {
@@ -110,6 +112,7 @@ impl Lane {
         match pass {
             Pass::Main => self.lag_from(block),
             Pass::Lagging => self.left = true,
+            Pass::Expiring => {}
         }
     }
 
@@ -172,6 +175,7 @@ impl Lane {
         &mut self,
         (seq, copy): (Seq, CopyId),
         record: &RecordRef<'_>,
+        expires: Option<Expiry>,
         limits: &BatchLimits,
         pool: &mut BuilderPool,
         now: Instant,
@@ -190,7 +194,9 @@ impl Lane {
             ranges: SeqRanges::default(),
             since: now,
             compression: limits.compression,
+            expires: None,
         });
+        open.expires = expiry::join(open.expires, expires);
         open.builder.push(record);
         open.ranges.push_copy(seq, copy);
         if open.builder.len() >= limits.events {
@@ -215,6 +221,7 @@ impl Lane {
                     encoded,
                     ranges: open.ranges,
                     term: self.term,
+                    expires: open.expires,
                 });
                 bytes
             }

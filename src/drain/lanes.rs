@@ -64,6 +64,8 @@ pub(super) enum Target {
 /// Which pass over the spool is asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pass {
+    /// Over events that wait, to give up those that have expired; places none.
+    Expiring,
     /// Over events read again.
     Lagging,
     /// Over new events.
@@ -161,6 +163,7 @@ impl Topic {
         match pass {
             Pass::Main => self.lag = Some(self.lag.map_or(block, |lag| lag.min(block))),
             Pass::Lagging => self.left = true,
+            Pass::Expiring => {}
         }
     }
 
@@ -244,7 +247,7 @@ impl Topic {
             view.available
                 && self.lanes.get(&view.id).is_none_or(|lane| match pass {
                     Pass::Main => lane.lag().is_none(),
-                    Pass::Lagging => !lane.is_full(),
+                    Pass::Lagging | Pass::Expiring => !lane.is_full(),
                 })
         };
         let after = views.iter().filter(|view| view.id > self.turn).find(free);
@@ -267,7 +270,7 @@ impl Topic {
         let lane = self.lane(partition);
         let free = match pass {
             Pass::Main => lane.lag().is_none(),
-            Pass::Lagging => !lane.is_full() && is_available(views, partition),
+            Pass::Lagging | Pass::Expiring => !lane.is_full() && is_available(views, partition),
         };
         if free {
             return Target::Lane(partition);

@@ -32,6 +32,7 @@ use crate::spool::{Cursor, DeadLetters};
 
 mod copies;
 mod event;
+mod expiry;
 mod lane;
 mod lanes;
 mod letters;
@@ -74,6 +75,8 @@ pub struct Settings {
     pub buffer_memory: usize,
     /// How long an unknown or forbidden topic is retried.
     pub topic_patience: Option<Duration>,
+    /// Age at which an event that is not acknowledged is given up.
+    pub delivery_timeout: Option<Duration>,
 }
 
 impl Settings {
@@ -101,6 +104,7 @@ impl Settings {
                 .collect(),
             buffer_memory: kafka.buffer_memory as usize,
             topic_patience: kafka.topic_patience,
+            delivery_timeout: kafka.delivery_timeout,
         }
     }
 }

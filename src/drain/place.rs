@@ -9,6 +9,7 @@ use tracing::{error, warn};
 use super::STALL_AFTER;
 use super::copies::COPY_BYTES_MAX;
 use super::event::{GivenUp, Placing};
+use super::expiry::Ages;
 use super::lanes::{Pass, view_of};
 use super::run::State;
 use crate::kafka::{ClusterView, TopicPartition, TopicView};
@@ -133,7 +134,7 @@ impl State {
     }
 
     /// Places each event of `block` that is neither resolved nor in a batch.
-    fn place(&mut self, block: &Block, pass: Pass, cluster: &ClusterView, now: Instant) {
+    pub(super) fn place(&mut self, block: &Block, pass: Pass, cluster: &ClusterView, now: Instant) {
         let span = block.range();
         if pass == Pass::Main {
             self.note_block(span);
@@ -152,10 +153,11 @@ impl State {
             views,
             cluster,
             now,
+            ages: Ages::new(self.settings.delivery_timeout, now),
         };
         let mut given_up = GivenUp::default();
         for event in block.events() {
-            if pass == Pass::Lagging && !self.unplaced.contains(span.first, event.seq) {
+            if pass != Pass::Main && !self.unplaced.contains(span.first, event.seq) {
                 continue;
             }
             if !untouched && !self.cursor.is_unresolved(event.seq) {
@@ -165,7 +167,9 @@ impl State {
             }
             let placed = self.place_event(&event, &placing, &mut given_up);
             match (placed, pass) {
-                (true, Pass::Lagging) => self.unplaced.clear(span.first, event.seq),
+                (true, Pass::Lagging | Pass::Expiring) => {
+                    self.unplaced.clear(span.first, event.seq)
+                }
                 (false, Pass::Main) => self.unplaced.mark(span, event.seq),
                 _ => {}
             }

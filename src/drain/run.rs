@@ -75,6 +75,8 @@ pub(super) struct State {
     /// Set by the first new block; nobody is told of another until this is cleared.
     announced: Arc<AtomicBool>,
     nap_until: Option<Instant>,
+    /// When the oldest waiting event is looked at for its age.
+    pub(super) expiry_look: Instant,
 }
 
 impl State {
@@ -119,6 +121,7 @@ impl State {
             stop_at: None,
             announced,
             nap_until: None,
+            expiry_look: now,
         };
         state.use_topics();
         state
@@ -158,16 +161,17 @@ impl State {
     /// Reads what there is room for. True when something was read.
     fn read(&mut self, now: Instant) -> bool {
         self.judge_topics(now);
+        let expired = self.expire(now);
         let again = (0..LAGGING_BLOCKS)
             .take_while(|_| self.lagging_pass(now))
             .count();
         if self.nap_until.is_some_and(|until| now < until) {
-            return again > 0;
+            return expired || again > 0;
         }
         self.nap_until = None;
         // Before the look: a block that comes after it is announced anew.
         self.announced.store(false, Ordering::Release);
-        self.main_pass(now) || again > 0
+        self.main_pass(now) || expired || again > 0
     }
 
     /// Waits for mail, unless there is work; false when nobody can send any more.
@@ -263,7 +267,9 @@ impl State {
             .filter_map(|lane| lane.deadline(limits.linger))
             .min();
         let save = self.unsaved.then(|| self.saved_at + SAVE_INTERVAL);
-        let wake = [linger, save, self.stop_at, self.nap_until]
+        let expiry = self.settings.delivery_timeout.map(|_| self.expiry_look);
+        let expiry = expiry.filter(|_| self.stop_at.is_none());
+        let wake = [linger, save, self.stop_at, self.nap_until, expiry]
             .into_iter()
             .flatten()
             .min();

@@ -20,12 +20,15 @@ pub(super) struct Backoff {
 impl Backoff {
     /// The waiting time after `failures` failures in a row, at least one.
     pub(super) fn after(&self, failures: u32, rng: &mut fastrand::Rng) -> Duration {
+        self.plain(failures)
+            .mul_f64(1.0 + JITTER * (2.0 * rng.f64() - 1.0))
+    }
+
+    /// The same without jitter. Where `first` is more than `max`, it is always `max`, as
+    /// Kafka's documentation of the settings has it.
+    pub(super) fn plain(&self, failures: u32) -> Duration {
         let doubled = 2_u32.saturating_pow(failures.saturating_sub(1).min(16));
-        let plain = self
-            .first
-            .saturating_mul(doubled)
-            .min(self.max.max(self.first));
-        plain.mul_f64(1.0 + JITTER * (2.0 * rng.f64() - 1.0))
+        self.first.saturating_mul(doubled).min(self.max)
     }
 }
 

@@ -2,7 +2,11 @@
 //!
 //! Every request given to the task comes back in exactly one event, answered or lost. A
 //! connection that misses a deadline is dropped and made anew; the deadline counts from the
-//! last byte that moved, so a slow link that still moves is not taken for a dead one.
+//! last byte that moved, so a slow link that still moves is not taken for a dead one. One
+//! that was idle for `connections.max.idle.ms` is closed, and opened for the next request.
+//!
+//! With acks=0 a broker does not answer. A request is then taken for delivered when it was
+//! written and a small one behind it was answered, or when the connection is lost.
 //! Decides nothing about batches; see `core`.
 
 use std::collections::VecDeque;
@@ -14,23 +18,47 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use rskafka::messenger::RequestError;
+use rskafka::messenger::{Messenger, RequestError};
 use tokio::sync::mpsc;
 
 use super::backoff::Backoff;
 use super::connect::{Connection, Connector, request_failure};
 use super::core::RequestId;
-use super::wire::{Produce, Produced};
+use super::link::Link;
+use super::wire::{MetadataQuery, Produce, Produced};
 use crate::config::HostPort;
 
 /// Part of a login's lifetime after which the connection is renewed in a quiet moment.
 const LOGIN_RENEWAL: f64 = 0.8;
+
+/// Requests with acks=0 on one connection: the messenger remembers each until the connection
+/// ends, some hundred bytes apiece.
+const UNASKED_MAX: u32 = 10_000;
 
 /// A request to send.
 #[derive(Debug)]
 pub(super) struct Command {
     pub(super) request: RequestId,
     pub(super) body: Produce,
+}
+
+/// A request without an answer.
+struct Open {
+    request: RequestId,
+    given: Instant,
+    /// What stands for the answer, when none is asked for.
+    unasked: Option<Produced>,
+}
+
+impl Open {
+    fn new(command: &Command) -> Self {
+        let body = &command.body;
+        Self {
+            request: command.request,
+            given: Instant::now(),
+            unasked: (body.acks == 0).then(|| Produced::unasked(body)),
+        }
+    }
 }
 
 /// What a broker task tells the actor; `task` tells apart two tasks for one broker.
@@ -44,6 +72,8 @@ pub(super) struct BrokerEvent {
 #[derive(Debug)]
 pub(super) enum BrokerNews {
     Up,
+    /// The connection is closed until there is a request.
+    Idle,
     Down {
         error: String,
         needs_person: bool,
@@ -78,6 +108,8 @@ enum Ended {
     Retired,
     /// It is to be made anew.
     Broken(String),
+    /// It is to be made anew for the next request.
+    Idle,
 }
 
 impl<F: Fn(BrokerEvent) + Send> BrokerTask<F> {
@@ -89,10 +121,11 @@ impl<F: Fn(BrokerEvent) + Send> BrokerTask<F> {
             max: config.reconnect_backoff_max,
         };
         let mut failures = 0_u32;
+        let mut first = None;
         loop {
             let connector = self.connector.clone();
             let address = self.address.clone();
-            let connecting = Box::pin(async move { connector.connect(&address).await });
+            let connecting = Box::pin(async move { connector.connect(&address, failures).await });
             let Some(connected) = self.while_down(connecting).await else {
                 return;
             };
@@ -101,9 +134,18 @@ impl<F: Fn(BrokerEvent) + Send> BrokerTask<F> {
                 Ok(connection) => {
                     self.tell(BrokerNews::Up);
                     let mut answered = false;
-                    let reason = match self.serve(connection, &mut answered).await {
+                    let reason = match self.serve(connection, first.take(), &mut answered).await {
                         Ended::Retired => return,
                         Ended::Broken(reason) => reason,
+                        Ended::Idle => {
+                            self.tell(BrokerNews::Idle);
+                            failures = 0;
+                            first = self.commands.recv().await;
+                            if first.is_none() {
+                                return;
+                            }
+                            continue;
+                        }
                     };
                     if answered {
                         failures = 0;
@@ -111,6 +153,9 @@ impl<F: Fn(BrokerEvent) + Send> BrokerTask<F> {
                     (reason, false)
                 }
             };
+            if let Some(command) = first.take() {
+                self.lose(command);
+            }
             failures += 1;
             let pause = backoff.after(failures, &mut self.rng);
             let retry_at = Instant::now() + pause;
@@ -145,27 +190,44 @@ impl<F: Fn(BrokerEvent) + Send> BrokerTask<F> {
         loop {
             tokio::select! {
                 done = &mut wanted => return Some(done),
-                command = self.commands.recv() => {
-                    let reason = "no connection to the broker".into();
-                    self.tell(BrokerNews::Lost { request: command?.request, reason });
-                }
+                command = self.commands.recv() => self.lose(command?),
             }
         }
     }
 
-    /// Serves one connection; what is unanswered at its end is lost.
-    async fn serve(&mut self, connection: Connection, answered: &mut bool) -> Ended {
+    fn lose(&self, command: Command) {
+        self.tell(BrokerNews::Lost {
+            request: command.request,
+            reason: "no connection to the broker".into(),
+        });
+    }
+
+    /// Serves one connection, `first` before all others; what is unanswered at its end is
+    /// lost.
+    async fn serve(
+        &mut self,
+        connection: Connection,
+        first: Option<Command>,
+        answered: &mut bool,
+    ) -> Ended {
         let mut open = VecDeque::new();
-        let ended = self.exchange(&connection, &mut open, answered).await;
+        let ended = self.exchange(&connection, first, &mut open, answered).await;
         drop(connection);
         let reason = match &ended {
             Ended::Retired => "the broker is no longer used",
             Ended::Broken(reason) => reason,
+            Ended::Idle => "the connection was idle",
         };
-        for (request, _) in open {
-            self.tell(BrokerNews::Lost {
-                request,
-                reason: reason.to_owned(),
+        for Open {
+            request, unasked, ..
+        } in open
+        {
+            self.tell(match unasked {
+                Some(answer) => BrokerNews::Answered { request, answer },
+                None => BrokerNews::Lost {
+                    request,
+                    reason: reason.to_owned(),
+                },
             });
         }
         ended
@@ -174,10 +236,14 @@ impl<F: Fn(BrokerEvent) + Send> BrokerTask<F> {
     async fn exchange(
         &mut self,
         connection: &Connection,
-        open: &mut VecDeque<(RequestId, Instant)>,
+        mut first: Option<Command>,
+        open: &mut VecDeque<Open>,
         answered: &mut bool,
     ) -> Ended {
         let limit = self.connector.config().request_timeout;
+        let max_idle = self.connector.config().connections_max_idle;
+        let mut unasked = 0;
+        let mut idle_since = Instant::now();
         let renewal = connection
             .lifetime
             .map(|l| Instant::now() + l.mul_f64(LOGIN_RENEWAL));
@@ -191,24 +257,33 @@ impl<F: Fn(BrokerEvent) + Send> BrokerTask<F> {
                 if renewal.is_some_and(|at| at <= Instant::now()) {
                     return Ended::Broken("the login is renewed before it expires".into());
                 }
+                if max_idle.is_some_and(|most| idle_since.elapsed() >= most)
+                    || unasked >= UNASKED_MAX
+                {
+                    return Ended::Idle;
+                }
             }
             let overdue = overdue_at(open, connection.pulse.moved_at(), limit);
-            let wake = [overdue, renewal].into_iter().flatten().min();
+            let idle = max_idle.filter(|_| open.is_empty());
+            let idle = idle.map(|most| idle_since + most);
+            let wake = [overdue, renewal, idle].into_iter().flatten().min();
             let pause = wake.map_or(limit, |at| at.saturating_duration_since(Instant::now()));
             tokio::select! {
                 biased;
                 Some((request, result)) = flights.next() => match result {
                     Ok(answer) => {
                         *answered = true;
-                        open.retain(|(id, _)| *id != request);
+                        idle_since = Instant::now();
+                        open.retain(|open| open.request != request);
                         self.tell(BrokerNews::Answered { request, answer });
                     }
                     Err(error) => return Ended::Broken(request_failure(&error)),
                 },
-                command = self.commands.recv(), if !retired => match command {
+                command = next(&mut first, &mut self.commands), if !retired => match command {
                     None => retired = true,
                     Some(command) => {
-                        open.push_back((command.request, Instant::now()));
+                        open.push_back(Open::new(&command));
+                        unasked += u32::from(command.body.acks == 0);
                         if let Some(ended) = launch(connection, command, &mut flights).await {
                             return ended;
                         }
@@ -228,6 +303,28 @@ impl<F: Fn(BrokerEvent) + Send> BrokerTask<F> {
     }
 }
 
+async fn next(
+    first: &mut Option<Command>,
+    commands: &mut mpsc::UnboundedReceiver<Command>,
+) -> Option<Command> {
+    match first.take() {
+        Some(command) => Some(command),
+        None => commands.recv().await,
+    }
+}
+
+/// Sends a request that has no answer, and one behind it that has: brokers take the requests
+/// of a connection in order.
+async fn unasked(messenger: &Messenger<Link>, body: Produce) -> Result<Produced, RequestError> {
+    let answer = Produced::unasked(&body);
+    let nothing = MetadataQuery { topics: Vec::new() };
+    tokio::select! {
+        biased;
+        strange = messenger.request(body) => strange,
+        behind = messenger.request(nothing) => behind.map(|_| answer),
+    }
+}
+
 /// Gives the request to the messenger. Its first step queues it for writing, so requests
 /// leave in the order of their launch.
 async fn launch(
@@ -237,7 +334,11 @@ async fn launch(
 ) -> Option<Ended> {
     let messenger = connection.messenger.clone();
     let Command { request, body } = command;
-    let mut flight: Flight = Box::pin(async move { (request, messenger.request(body).await) });
+    let mut flight: Flight = if body.acks == 0 {
+        Box::pin(async move { (request, unasked(&messenger, body).await) })
+    } else {
+        Box::pin(async move { (request, messenger.request(body).await) })
+    };
     match poll_fn(|cx| Poll::Ready(flight.as_mut().poll(cx))).await {
         Poll::Pending => flights.push(flight),
         // The one step wrote the request and found the answer: a near broker is that fast.
@@ -249,12 +350,8 @@ async fn launch(
 
 /// When the oldest request is overdue: `limit` after it was given or after bytes last
 /// moved, whichever is later. Answers come in order, so the oldest holds up all others.
-fn overdue_at(
-    open: &VecDeque<(RequestId, Instant)>,
-    moved: Instant,
-    limit: Duration,
-) -> Option<Instant> {
-    open.front().map(|(_, given)| moved.max(*given) + limit)
+fn overdue_at(open: &VecDeque<Open>, moved: Instant, limit: Duration) -> Option<Instant> {
+    open.front().map(|open| moved.max(open.given) + limit)
 }
 
 fn silence(limit: Duration) -> String {

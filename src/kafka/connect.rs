@@ -14,6 +14,7 @@ use socket2::{SockRef, Socket, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::backoff::Backoff;
 use super::link::{Link, Pulse, Stream};
 use super::sasl::{self, SaslFailure};
 use super::tls::{self, TlsFailure, TlsSession};
@@ -140,10 +141,21 @@ impl Connector {
         &self.config
     }
 
-    /// Opens a connection that is ready for requests.
-    pub(super) async fn connect(&self, to: &HostPort) -> Result<Connection, ConnectError> {
+    /// Opens a connection that is ready for requests, after `failures` attempts in a row
+    /// that were not: each gives the broker and the network twice the time, up to
+    /// `socket.connection.setup.timeout.max.ms` (KIP-601).
+    pub(super) async fn connect(
+        &self,
+        to: &HostPort,
+        failures: u32,
+    ) -> Result<Connection, ConnectError> {
+        let patience = Backoff {
+            first: self.config.connect_timeout,
+            max: self.config.connect_timeout_max,
+        };
         let mut trace = Trace::default();
-        let opened = self.connect_traced(to, &mut trace).await;
+        let limit = patience.plain(failures + 1);
+        let opened = self.connect_within(limit, to, &mut trace).await;
         let failed = opened.as_ref().err().map(ConnectError::step);
         tracing::debug!(
             host = to.host,
@@ -155,19 +167,29 @@ impl Connector {
         opened
     }
 
-    /// The same; `trace` says how far it came, also when it fails.
+    /// The same as a first attempt; `trace` says how far it came, also when it fails.
     pub(super) async fn connect_traced(
         &self,
         to: &HostPort,
         trace: &mut Trace,
     ) -> Result<Connection, ConnectError> {
-        let deadline = Instant::now() + self.config.connect_timeout;
+        let limit = self.config.connect_timeout;
+        self.connect_within(limit, to, trace).await
+    }
+
+    async fn connect_within(
+        &self,
+        limit: Duration,
+        to: &HostPort,
+        trace: &mut Trace,
+    ) -> Result<Connection, ConnectError> {
+        let deadline = Instant::now() + limit;
         match timeout_at(deadline, self.open(to, deadline, trace)).await {
             Ok(opened) => opened,
             Err(_) => Err(ConnectError::TimedOut {
                 host: to.host.clone(),
                 port: to.port,
-                seconds: self.config.connect_timeout.as_secs(),
+                seconds: limit.as_secs(),
                 step: trace.step,
             }),
         }

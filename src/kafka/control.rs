@@ -121,9 +121,17 @@ impl<F: Fn(ControlEvent) + Send> ControlTask<F> {
         let mut live: Option<Live> = None;
         loop {
             if self.wanted.is_empty() {
-                match self.asks.recv().await {
-                    Some(ask) => self.wanted.add(ask),
-                    None => return,
+                let idle = self.connector.config().connections_max_idle;
+                let idle = idle.filter(|_| live.is_some());
+                tokio::select! {
+                    ask = self.asks.recv() => match ask {
+                        Some(ask) => self.wanted.add(ask),
+                        None => return,
+                    },
+                    () = tokio::time::sleep(idle.unwrap_or_default()), if idle.is_some() => {
+                        live = None;
+                        continue;
+                    }
                 }
             }
             while let Ok(ask) = self.asks.try_recv() {
@@ -146,7 +154,10 @@ impl<F: Fn(ControlEvent) + Send> ControlTask<F> {
         let count = candidates.len().max(1);
         let address = candidates.into_iter().nth(self.turn % count)?;
         self.turn += 1;
-        match self.connector.connect(&address).await {
+        let last = self.turn.is_multiple_of(count);
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let earlier = self.failures / count.max(1);
+        match self.connector.connect(&address, earlier).await {
             Ok(connection) => {
                 (self.emit)(ControlEvent::Up {
                     address: address.clone(),
@@ -158,10 +169,8 @@ impl<F: Fn(ControlEvent) + Send> ControlTask<F> {
             }
             Err(error) => {
                 self.failures += 1;
-                let turns = self
-                    .failures
-                    .div_ceil(u32::try_from(count).unwrap_or(u32::MAX));
-                let pause = if self.turn.is_multiple_of(count) {
+                let turns = self.failures.div_ceil(count);
+                let pause = if last {
                     self.reconnect().after(turns, &mut self.rng)
                 } else {
                     Duration::ZERO // the next address may do

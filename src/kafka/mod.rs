@@ -52,7 +52,7 @@ pub use cluster::{ClusterView, PartitionView, TopicView};
 pub use codec::CodecError;
 pub use listing::{ListError, TopicInfo, list_topics};
 pub use producer::{Producer, StartError};
-pub use report::{Batch, Refusal, Report, TopicPartition};
+pub use report::{Batch, Expiry, Refusal, Report, TopicPartition};
 pub use status::{
     BrokerStatus, ConnectionStatus, KafkaStatus, PartitionStatus, TopicStatus, Totals,
 };

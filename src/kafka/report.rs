@@ -3,6 +3,7 @@
 //! Plain values. Every [`Batch`] given to the producer comes back in exactly one [`Report`].
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::EncodedBatch;
 use crate::proof::{Acked, SeqRanges};
@@ -35,12 +36,24 @@ pub struct Batch {
     /// term is over: batches of it that were already under way come back too, so that none
     /// overtakes those that have to go again.
     pub term: u32,
+    /// When its events are too old to be sent; `None` = never.
+    pub expires: Option<Expiry>,
+}
+
+/// `delivery.timeout.ms` for the events of one batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expiry {
+    /// When its oldest event expires: a batch that cannot be in the log comes back then.
+    pub oldest: Instant,
+    /// When its newest event expires: one that may be in the log comes back then, so that
+    /// none of its events is sent a second time.
+    pub newest: Instant,
 }
 
 /// What became of batches. `bytes` is what they held of `buffer.memory`.
 #[derive(Debug)]
 pub enum Report {
-    /// The broker has the batch, with acks=all.
+    /// The broker has the batch, as far as `acks` asks it.
     Acked {
         /// Partition it is in.
         to: TopicPartition,
@@ -66,7 +79,7 @@ pub enum Report {
         bytes: usize,
     },
     /// Every unresolved batch of the partition comes back: its topic is unknown or forbidden,
-    /// or the partition is gone, or the producer was closed.
+    /// or the partition is gone, or the first batch has expired, or the producer was closed.
     Returned {
         /// Partition.
         to: TopicPartition,

@@ -22,9 +22,6 @@ use rskafka::protocol::traits::ReadError;
 
 use super::read::Reader;
 
-/// Kafka's number for "all replicas in sync".
-const ACKS_ALL: i16 = -1;
-
 /// First version of Produce whose answer names the refused records (KIP-467).
 const PRODUCE_RECORD_ERRORS: i16 = 8;
 
@@ -90,6 +87,8 @@ pub(super) use settings::{CreatedTopics, NewTopics, Settings, SettingsQuery};
 /// Batches for one broker, at most one per partition, grouped by topic.
 #[derive(Debug)]
 pub(super) struct Produce {
+    /// Whose word is waited for: -1 all replicas in sync, 1 the leader, 0 nobody.
+    pub(super) acks: i16,
     /// How long the broker may wait for its replicas.
     pub(super) timeout_ms: i32,
     pub(super) topics: Vec<TopicBatches>,
@@ -108,7 +107,7 @@ impl Produce {
         let all = self.topics.iter().flat_map(|t| &t.batches);
         out.reserve(64 + all.map(|(_, records)| records.len() + 300).sum::<usize>());
         put_nullable(out, None); // transactional id
-        out.extend_from_slice(&ACKS_ALL.to_be_bytes());
+        out.extend_from_slice(&self.acks.to_be_bytes());
         out.extend_from_slice(&self.timeout_ms.to_be_bytes());
         put_len(out, self.topics.len());
         for TopicBatches { topic, batches } in &self.topics {
@@ -128,6 +127,23 @@ impl Produce {
 pub(super) struct Produced {
     pub(super) parts: Vec<ProducedPart>,
     pub(super) throttle_ms: i32,
+}
+
+impl Produced {
+    /// What stands for the answer that a broker does not give with acks=0.
+    pub(super) fn unasked(request: &Produce) -> Self {
+        let parts = request.topics.iter().flat_map(|topic| {
+            topic.batches.iter().map(|(partition, _)| ProducedPart {
+                topic: topic.topic.to_string(),
+                partition: *partition,
+                ..ProducedPart::default()
+            })
+        });
+        Self {
+            parts: parts.collect(),
+            throttle_ms: 0,
+        }
+    }
 }
 
 /// The answer for one batch.

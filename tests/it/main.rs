@@ -41,6 +41,8 @@ mod route_reload;
 mod route_rig;
 /// What Segment's Kafka destination can say.
 mod route_segment;
+/// What the settings of `[kafka]` do on the wire.
+mod settings;
 /// What writers are told.
 mod socket;
 /// The spool as its users see it.

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use spoolway::config::{Compression, HostPort, KafkaConfig};
-use spoolway::kafka::{Batch, BatchBuilder, Producer, RecordRef, Report, TopicPartition};
+use spoolway::kafka::{Batch, BatchBuilder, Expiry, Producer, RecordRef, Report, TopicPartition};
 use spoolway::proof::{self, Seq, SeqRange, SeqRanges};
 use spoolway_test_support::scripted::Cluster;
 
@@ -16,37 +16,27 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A configuration with times short enough for tests.
 pub(crate) fn config(bootstrap: &str) -> KafkaConfig {
-    let bootstrap = bootstrap.split(',').map(|address| {
-        let (host, port) = address.rsplit_once(':').expect("host:port");
-        HostPort {
-            host: host.to_owned(),
-            port: port.parse().expect("a port"),
-        }
-    });
+    let bootstrap: Vec<HostPort> = bootstrap
+        .split(',')
+        .map(|address| {
+            let (host, port) = address.rsplit_once(':').expect("host:port");
+            HostPort {
+                host: host.to_owned(),
+                port: port.parse().expect("a port"),
+            }
+        })
+        .collect();
     KafkaConfig {
-        bootstrap: bootstrap.collect(),
         client_id: "spoolway-test".into(),
         tls: None,
-        sasl: None,
-        batch_size: 512 << 10,
-        batch_events: 10_000,
-        linger: Duration::from_millis(5),
-        compression: Compression::Lz4,
-        max_in_flight: 5,
-        max_request_size: 1 << 20,
-        buffer_memory: 16 << 20,
         request_timeout: Duration::from_millis(1500),
         connect_timeout: Duration::from_millis(1500),
         retry_backoff: Duration::from_millis(20),
         retry_backoff_max: Duration::from_millis(200),
         reconnect_backoff: Duration::from_millis(20),
         reconnect_backoff_max: Duration::from_millis(200),
-        metadata_max_age: Duration::from_secs(300),
-        send_buffer: None,
-        receive_buffer: None,
         topic_patience: None,
-        topic_creation: None,
-        test_topic: None,
+        ..KafkaConfig::new(bootstrap)
     }
 }
 
@@ -63,6 +53,8 @@ pub(crate) struct Rig {
     /// Events that came back: refused or returned.
     pub(crate) back: Vec<Report>,
     unresolved: usize,
+    /// Age at which the batches sent from now on expire.
+    pub(crate) lifetime: Option<Duration>,
     terms: HashMap<TopicPartition, u32>,
 }
 
@@ -97,6 +89,7 @@ impl Rig {
             acked: Vec::new(),
             back: Vec::new(),
             unresolved: 0,
+            lifetime: None,
             terms: HashMap::new(),
         }
     }
@@ -151,6 +144,13 @@ impl Rig {
             encoded,
             ranges,
             term,
+            expires: self.lifetime.map(|lifetime| {
+                let at = Instant::now() + lifetime;
+                Expiry {
+                    oldest: at,
+                    newest: at,
+                }
+            }),
         });
     }
 

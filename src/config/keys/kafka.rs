@@ -3,7 +3,7 @@
 use super::{Key, Kind};
 
 /// `[kafka]`
-pub(super) const KAFKA: [Key; 40] = [
+pub(super) const KAFKA: &[Key] = &[
     Key {
         name: "bootstrap.servers",
         kind: Kind::List,
@@ -143,6 +143,50 @@ pub(super) const KAFKA: [Key; 40] = [
         effect: "password",
     },
     Key {
+        name: "acks",
+        kind: Kind::Any,
+        also: &["request.required.acks"],
+        default: "`all`",
+        range: "`all`, `1`, `0`",
+        effect: "whose word for a batch is waited for; `1` and `0` need `allow_data_loss = true`, \
+            are warned about and switch idempotence off",
+    },
+    Key {
+        name: "allow_data_loss",
+        kind: Kind::Flag,
+        also: &[],
+        default: "`false`",
+        range: "",
+        effect: "required for `acks` less than `all`; not one of Kafka's",
+    },
+    Key {
+        name: "enable.idempotence",
+        kind: Kind::Flag,
+        also: &[],
+        default: "`true` with `acks = \"all\"`",
+        range: "",
+        effect: "brokers recognise what is sent again; without it such a batch may be doubled, \
+            and one batch of a partition is in flight, so that the order is kept",
+    },
+    Key {
+        name: "retries",
+        kind: Kind::Number,
+        also: &["message.send.max.retries"],
+        default: "2147483647",
+        range: "2147483647",
+        effect: "always without end: the spool keeps an event until a broker has it or refuses \
+            it; another number is warned about and has no effect",
+    },
+    Key {
+        name: "delivery.timeout.ms",
+        kind: Kind::Quantity,
+        also: &["message.timeout.ms"],
+        default: "none",
+        range: "1s to 365days, at least `linger.ms` and `request.timeout.ms` together; 0 = none",
+        effect: "an event that is not acknowledged at this age, counted from its arrival, \
+            goes to the dead letters",
+    },
+    Key {
         name: "batch.size",
         kind: Kind::Quantity,
         also: &[],
@@ -228,7 +272,23 @@ pub(super) const KAFKA: [Key; 40] = [
         also: &[],
         default: "10000",
         range: "100ms to 10min",
-        effect: "how long TCP, TLS and SASL may take together",
+        effect: "how long TCP, TLS and SASL may take together; doubles with each failed attempt",
+    },
+    Key {
+        name: "socket.connection.setup.timeout.max.ms",
+        kind: Kind::Quantity,
+        also: &[],
+        default: "30000",
+        range: "100ms to 1h",
+        effect: "up to this",
+    },
+    Key {
+        name: "connections.max.idle.ms",
+        kind: Kind::Quantity,
+        also: &[],
+        default: "540000",
+        range: "1s to 24h; -1 or 0 = never",
+        effect: "a connection without a request for this long is closed until there is one",
     },
     Key {
         name: "retry.backoff.ms",

@@ -99,7 +99,7 @@ pub(super) const TABLES: [Table; 10] = [
     of_type("input", "unix", &input::UNIX),
     of_type("input", "file", &input::FILE),
     table("input.multiline", &input::MULTILINE),
-    table("kafka", &kafka::KAFKA),
+    table("kafka", kafka::KAFKA),
     many("route", &route::ROUTE),
     table("routing", &route::ROUTING),
     table("control", &tables::CONTROL),

@@ -25,11 +25,7 @@ fn known_to_parser(table: &Table) -> Vec<String> {
 
 /// Accepted because they ask for what happens anyway, or another spelling with a form of
 /// its own; the reference names them below the table.
-const BESIDES: [&str; 11] = [
-    "acks",
-    "request.required.acks",
-    "enable.idempotence",
-    "retries",
+const BESIDES: &[&str] = &[
     "client.dns.lookup",
     "allow.auto.create.topics",
     "ssl.truststore.type",

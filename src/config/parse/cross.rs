@@ -117,22 +117,39 @@ fn check_spool(config: &Config, tables: &Tables<'_>, sink: &mut Sink) {
 fn check_times(config: &Config, tables: &Tables<'_>, sink: &mut Sink) {
     let kafka = &config.kafka;
     let pairs = [
-        ("retry", kafka.retry_backoff, kafka.retry_backoff_max),
         (
-            "reconnect",
+            "retry.backoff.ms",
+            kafka.retry_backoff,
+            kafka.retry_backoff_max,
+        ),
+        (
+            "reconnect.backoff.ms",
             kafka.reconnect_backoff,
             kafka.reconnect_backoff_max,
         ),
+        (
+            "socket.connection.setup.timeout.ms",
+            kafka.connect_timeout,
+            kafka.connect_timeout_max,
+        ),
     ];
     for (name, first, most) in pairs.into_iter().filter(|(_, first, most)| first > most) {
+        let parts: Vec<&str> = name.split('.').collect();
+        let most_name = name.replace(".ms", ".max.ms");
         let message = format!(
-            "[kafka] {name}.backoff.ms: {first:?} is more than {name}.backoff.max.ms, {most:?}"
+            "[kafka] {name}: {first:?} is more than {most_name}, so that each time is {most:?}"
         );
-        sink.error(
-            place(tables.kafka.as_ref(), &[name, "backoff", "ms"]),
-            message,
-            None,
+        sink.warning(place(tables.kafka.as_ref(), &parts), message, None);
+    }
+    let least = kafka.linger + kafka.request_timeout;
+    if let Some(limit) = kafka.delivery_timeout.filter(|limit| *limit < least) {
+        let message = format!(
+            "[kafka] delivery.timeout.ms: {limit:?} is less than linger.ms and \
+             request.timeout.ms together, {least:?}"
         );
+        let help = Some("raise it, or remove the line: then events never expire".to_owned());
+        let key = ["delivery", "timeout", "ms"];
+        sink.error(place(tables.kafka.as_ref(), &key), message, help);
     }
     if kafka.linger >= config.stop_timeout {
         let message = format!(

@@ -7,7 +7,7 @@ use toml::de::DeValue;
 use super::names::{FIXED, refusal};
 use super::security;
 use super::topic;
-use super::{Context, bootstrap};
+use super::{Context, bootstrap, delivery};
 use crate::config::quantity::whole_number;
 use crate::config::report::Sink;
 use crate::config::section::{Entry, Section};
@@ -18,10 +18,10 @@ const MIB: u32 = 1 << 20;
 /// Longest `client.id` in bytes; it travels in every request.
 const CLIENT_ID_BYTES_MAX: usize = 249;
 
-const HOUR: Duration = Duration::from_secs(60 * 60);
-const MINUTE: Duration = Duration::from_secs(60);
-const SECOND: Duration = Duration::from_secs(1);
-const MILLISECOND: Duration = Duration::from_millis(1);
+pub(super) const HOUR: Duration = Duration::from_secs(60 * 60);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// Levels of gzip, and its default as in Kafka (zlib's own).
 const GZIP_LEVELS: (u64, u64) = (1, 9);
@@ -59,6 +59,7 @@ pub(super) fn read(
     read_client_id(&mut section, &mut kafka);
     read_batching(&mut section, &mut kafka);
     read_times(&mut section, &mut kafka);
+    delivery::read(&mut section, &mut kafka);
     kafka.compression = read_compression(&mut section);
     kafka.topic_patience = read_patience(&mut section, kafka.topic_patience);
     kafka.topic_creation = topic::read_creation(&mut section);
@@ -122,12 +123,6 @@ fn read_times(section: &mut Section<'_, '_>, kafka: &mut KafkaConfig) {
         &["socket.timeout.ms"],
         kafka.request_timeout,
         SECOND..=10 * MINUTE,
-    );
-    kafka.connect_timeout = section.millis(
-        "socket.connection.setup.timeout.ms",
-        &[],
-        kafka.connect_timeout,
-        MILLISECOND * 100..=10 * MINUTE,
     );
     let backoff = MILLISECOND..=HOUR;
     kafka.retry_backoff = section.millis(
@@ -285,7 +280,7 @@ fn read_patience(section: &mut Section<'_, '_>, default: Option<Duration>) -> Op
 
 /// Properties with only one right value.
 fn read_fixed(section: &mut Section<'_, '_>) {
-    for fixed in &FIXED {
+    for fixed in FIXED {
         let Some(entry) = section.take(fixed.name) else {
             continue;
         };

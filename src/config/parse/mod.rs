@@ -15,6 +15,7 @@ use super::{Config, ControlConfig, LogConfig, defaults};
 
 mod bootstrap;
 mod cross;
+mod delivery;
 mod input;
 mod kafka;
 mod names;
@@ -217,5 +218,7 @@ fn read_control(entry: Option<&Entry<'_>>, sink: &mut Sink) -> Option<ControlCon
     })
 }
 
+#[cfg(test)]
+mod delivery_tests;
 #[cfg(test)]
 mod tests;

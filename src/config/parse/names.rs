@@ -12,27 +12,7 @@ pub(super) struct Fixed {
     pub(super) reason: &'static str,
 }
 
-pub(super) const FIXED: [Fixed; 10] = [
-    Fixed {
-        name: "acks",
-        accepted: &["all", "-1"],
-        reason: "with acks=0 or 1 a broker may lose what it acknowledged; use \"all\"",
-    },
-    Fixed {
-        name: "request.required.acks",
-        accepted: &["all", "-1"],
-        reason: "with acks=0 or 1 a broker may lose what it acknowledged; use \"all\"",
-    },
-    Fixed {
-        name: "enable.idempotence",
-        accepted: &["true"],
-        reason: "without it a retry doubles and reorders events; remove the line",
-    },
-    Fixed {
-        name: "retries",
-        accepted: &["2147483647"],
-        reason: "an event is retried until the broker has it or refuses it; remove the line",
-    },
+pub(super) const FIXED: &[Fixed] = &[
     Fixed {
         name: "client.dns.lookup",
         accepted: &["use_all_dns_ips"],
@@ -67,7 +47,7 @@ pub(super) const FIXED: [Fixed; 10] = [
 
 /// Properties that are refused whatever their value, with the reason. A name that ends in
 /// a dot stands for every name that begins with it.
-pub(super) const REFUSED: [(&str, &str); 43] = [
+pub(super) const REFUSED: &[(&str, &str)] = &[
     (
         "auto.include.jmx.reporter",
         "it names Java code; use spoolway status",
@@ -81,27 +61,11 @@ pub(super) const REFUSED: [(&str, &str); 43] = [
         "config.providers",
         "use { file | env | credential } for sasl.password",
     ),
-    (
-        "connections.max.idle.ms",
-        "a connection is kept; TCP keepalive notices a dead one",
-    ),
     ("debug", "use [log] filter, e.g. \"spoolway::kafka=debug\""),
-    (
-        "delivery.timeout.ms",
-        "age alone never drops an event; limit the spool by its size",
-    ),
     ("interceptor.classes", "it names Java code"),
     (
         "max.block.ms",
         "writers wait, or are refused, as [spool] when_full says",
-    ),
-    (
-        "message.send.max.retries",
-        "an event is retried until the broker has it or refuses it",
-    ),
-    (
-        "message.timeout.ms",
-        "age alone never drops an event; limit the spool by its size",
     ),
     ("metadata.max.idle.ms", "a topic in a route stays known"),
     (
@@ -142,10 +106,6 @@ pub(super) const REFUSED: [(&str, &str); 43] = [
         "OAUTHBEARER is not supported; use SCRAM-SHA-512 over SASL_SSL",
     ),
     ("security.providers", "it names Java code"),
-    (
-        "socket.connection.setup.timeout.max.ms",
-        "each attempt has the time of socket.connection.setup.timeout.ms",
-    ),
     ("socket.keepalive.enable", "TCP keepalive is always on"),
     ("socket.nagle.disable", "TCP_NODELAY is always on"),
     (

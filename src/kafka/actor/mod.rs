@@ -22,7 +22,7 @@ use super::outcome::verdict;
 use super::topics::{Standing, Topic};
 use super::wire::{Produce, Produced, TopicBatches};
 use super::{Batch, ClusterView, ConnectionStatus, KafkaStatus, Report, TopicPartition};
-use crate::config::{HostPort, KafkaConfig};
+use crate::config::{Acks, HostPort, KafkaConfig};
 use crate::proof::BrokerAuthority;
 
 /// The status is made anew at most this often while batches flow.
@@ -109,6 +109,7 @@ impl Actor {
                 first: config.retry_backoff,
                 max: config.retry_backoff_max,
             },
+            idempotent: config.idempotence,
         };
         let core = Core::new(settings, authority, rng.fork());
         let metadata = Schedule {
@@ -276,6 +277,10 @@ impl Actor {
                 self.core.connection(broker, true, now);
                 self.publish_cluster(now.mono);
             }
+            BrokerNews::Idle => {
+                let Some(leader) = current else { return };
+                leader.connection.up = false;
+            }
             BrokerNews::Down {
                 error,
                 needs_person,
@@ -352,7 +357,16 @@ impl Actor {
                 }),
             }
         }
-        let body = Produce { timeout_ms, topics };
+        let acks = match self.connector.config().acks {
+            Acks::All => -1,
+            Acks::Leader => 1,
+            Acks::None => 0,
+        };
+        let body = Produce {
+            acks,
+            timeout_ms,
+            topics,
+        };
         let command = Command { request, body };
         let sent = self
             .leaders

@@ -4,7 +4,7 @@
 
 use super::super::batch::StampedBatch;
 use super::super::outcome::Verdict;
-use super::super::{EncodedBatch, Refusal};
+use super::super::{EncodedBatch, Expiry, Refusal};
 use crate::proof::SeqRanges;
 
 /// A producer id with an epoch.
@@ -12,6 +12,11 @@ use crate::proof::SeqRanges;
 pub(in super::super) struct Identity {
     pub(in super::super) id: i64,
     pub(in super::super) epoch: i16,
+}
+
+impl Identity {
+    /// What a batch carries without idempotence: no producer (RecordBatch.NO_PRODUCER_ID).
+    pub(super) const NOBODY: Self = Self { id: -1, epoch: -1 };
 }
 
 /// The answer to one batch of one request.
@@ -93,5 +98,7 @@ pub(super) struct Entry {
     /// A send under the present identity ended without knowing.
     pub(super) maybe_stored: bool,
     pub(super) corrupt_answers: u32,
+    /// See [`Batch::expires`](super::super::Batch).
+    pub(super) expires: Option<Expiry>,
     pub(super) state: State,
 }

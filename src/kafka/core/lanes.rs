@@ -181,6 +181,7 @@ impl Core {
         {
             self.timers.pop_first();
             self.return_if_failing(slot, now.mono);
+            self.expire(slot, now.mono);
             self.ready(slot, now);
         }
         let over = |lane: &Lane| lane.muted_until.is_some_and(|until| until <= now.mono);

@@ -51,6 +51,8 @@ pub(super) struct Settings {
     pub(super) max_request_bytes: usize,
     /// Between tries of a partition.
     pub(super) retry: Backoff,
+    /// Whether batches carry a producer id.
+    pub(super) idempotent: bool,
 }
 
 /// One batch of a request.
@@ -141,7 +143,7 @@ impl Core {
             lanes: HashMap::new(),
             requests: HashMap::new(),
             next_request: 0,
-            newest: None,
+            newest: (!settings.idempotent).then_some(Identity::NOBODY),
             identity_wanted: false,
             failing: HashMap::new(),
             denied: HashSet::new(),
@@ -173,8 +175,9 @@ impl Core {
                 }));
                 return;
             }
-            partition.push(batch.encoded, batch.ranges);
+            partition.push(batch.encoded, batch.ranges, batch.expires);
         }
+        self.expire(slot, now.mono);
         self.return_if_failing(slot, now.mono);
         self.ready(slot, now);
     }
@@ -310,6 +313,7 @@ impl Core {
         }
         self.effects = effects;
         self.return_if_failing(slot, now.mono);
+        self.expire(slot, now.mono);
         self.ready(slot, now);
     }
 
@@ -373,6 +377,29 @@ impl Core {
         }
         let reason = failing.reason.clone();
         self.give_back(slot, reason);
+    }
+
+    /// Gives a partition's batches back once the first has expired and nothing of it is on
+    /// the wire. The epoch that follows keeps what was sent without an answer from getting
+    /// into the log later (KIP-360). Which events are too old is the owner's to see.
+    pub(super) fn expire(&mut self, slot: usize, now: Instant) {
+        let Some(partition) = self.partitions.get_mut(slot) else {
+            return;
+        };
+        let Some(at) = partition.expires() else {
+            return;
+        };
+        if at > now {
+            let later = |look: Instant| look <= now || at < look;
+            if partition.expiry_look.is_none_or(later) {
+                partition.expiry_look = Some(at);
+                self.timers.insert((at, slot));
+            }
+        } else if partition.on_wire() == 0 {
+            let error = partition.error.as_deref().unwrap_or("no broker took it");
+            let reason = format!("{error} (delivery.timeout.ms is over)");
+            self.give_back(slot, reason);
+        }
     }
 
     fn give_back(&mut self, slot: usize, reason: String) {

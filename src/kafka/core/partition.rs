@@ -11,6 +11,8 @@
 //!   broker remembers only the last batch and answers the others with "out of order", so
 //!   that answer is no verdict until the whole round has given it.
 //! - A sequence once sent never names other content: giving a batch back bumps the epoch.
+//! - Without idempotence a broker recognises nothing: one batch is on the wire at a time, so
+//!   that the order stays, and one without an answer goes again and may be doubled.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -19,7 +21,7 @@ use bytes::Bytes;
 
 use super::super::batch::Stamp;
 use super::super::outcome::Outcome;
-use super::super::{EncodedBatch, Refusal, TopicPartition};
+use super::super::{EncodedBatch, Expiry, Refusal, TopicPartition};
 use super::Now;
 use super::entry::{Content, Effect, Entry, Identity, Reply, State};
 use crate::proof::SeqRanges;
@@ -64,6 +66,8 @@ pub(super) struct Partition {
     /// The identity must change before the next send.
     rebase: bool,
     new_id: bool,
+    /// When the core looks whether the first batch has expired; no more often than that.
+    pub(super) expiry_look: Option<Instant>,
 }
 
 impl Partition {
@@ -85,10 +89,16 @@ impl Partition {
             anchored_at: None,
             rebase: false,
             new_id: false,
+            expiry_look: None,
         }
     }
 
-    pub(super) fn push(&mut self, encoded: EncodedBatch, ranges: SeqRanges) {
+    pub(super) fn push(
+        &mut self,
+        encoded: EncodedBatch,
+        ranges: SeqRanges,
+        expires: Option<Expiry>,
+    ) {
         let bytes = encoded.bytes();
         let content = Some(Content::Sealed(encoded));
         let serial = self.next_serial;
@@ -101,8 +111,18 @@ impl Partition {
             sends: 0,
             maybe_stored: false,
             corrupt_answers: 0,
+            expires,
             state: State::Waiting,
         });
+    }
+
+    /// When the first batch has expired, and with it every batch that may be in the log: the
+    /// others can go again without being doubled.
+    pub(super) fn expires(&self) -> Option<Instant> {
+        let first = self.entries.front()?.expires?.oldest;
+        let doubtful = self.entries.iter().filter(|e| e.maybe_stored);
+        let last = doubtful.filter_map(|e| e.expires.map(|at| at.newest)).max();
+        Some(last.map_or(first, |last| last.max(first)))
     }
 
     pub(super) fn unresolved(&self) -> usize {
@@ -120,6 +140,10 @@ impl Partition {
 
     pub(super) fn can_use(&self, identity: Identity) -> bool {
         self.retired != Some(identity.id)
+    }
+
+    fn is_idempotent(&self) -> bool {
+        self.identity != Some(Identity::NOBODY)
     }
 
     /// Whether an OK within [`ANCHOR_AGE`] shows that the broker remembers the producer.
@@ -165,7 +189,11 @@ impl Partition {
         let stamp = Stamp {
             producer_id: identity.id,
             epoch: identity.epoch,
-            base_sequence: self.next_sequence,
+            base_sequence: if identity.id < 0 {
+                -1
+            } else {
+                self.next_sequence
+            },
             time_ms: now.unix_ms,
         };
         let (batch, fresh) = match entry.content.take()? {
@@ -173,7 +201,7 @@ impl Partition {
             Content::Sealed(batch) => (batch.stamp(stamp), true),
             Content::Outdated(batch) => (batch.restamp(stamp), true),
         };
-        if fresh {
+        if fresh && identity.id >= 0 {
             self.next_sequence = advance(self.next_sequence, batch.records());
         }
         let bytes = batch.bytes();
@@ -313,7 +341,7 @@ impl Partition {
         self.failures = 0;
         self.not_before = None;
         self.error = None;
-        self.anchored_at = Some(now);
+        self.anchored_at = self.is_idempotent().then_some(now);
         if let Phase::Round { .. } = self.phase {
             self.phase = Phase::Flowing;
             self.forget_marks();
@@ -327,7 +355,12 @@ impl Partition {
     fn failed(&mut self, position: usize, state: State, out: &mut Vec<Effect>) {
         self.anchored_at = None;
         let retriable = matches!(state, State::Absent | State::Unclear);
+        let doubled = state == State::Unclear && !self.is_idempotent();
         if let Some(entry) = self.entries.get_mut(position) {
+            if doubled {
+                let records = entry.ranges.len();
+                out.push(Effect::MaybeDuplicate { records });
+            }
             entry.state = state;
         }
         match self.phase {

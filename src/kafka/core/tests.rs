@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::Compression;
 use crate::kafka::outcome::verdict;
-use crate::kafka::{BatchBuilder, RecordRef};
+use crate::kafka::{BatchBuilder, EncodedBatch, Expiry, RecordRef};
 use crate::proof::{self, SeqRange, SeqRanges};
 
 /// Batches that the broker refuses as too large, by the remainder of their number.
@@ -112,6 +112,10 @@ struct World {
     unresolved: usize,
     acked: Vec<u64>,
     refused: Vec<u64>,
+    /// `delivery.timeout.ms`
+    lifetime: Option<Duration>,
+    born: HashMap<u64, Instant>,
+    expired: Vec<u64>,
     term: u32,
     next_id: i64,
 }
@@ -126,6 +130,7 @@ impl World {
                 first: millis(50),
                 max: millis(200),
             },
+            idempotent: true,
         };
         let (_, authority) = proof::issue();
         let mut world = Self {
@@ -149,6 +154,9 @@ impl World {
             unresolved: 0,
             acked: Vec::new(),
             refused: Vec::new(),
+            lifetime: None,
+            born: HashMap::new(),
+            expired: Vec::new(),
             term: 0,
             next_id: 1,
         };
@@ -159,15 +167,7 @@ impl World {
     }
 
     fn send(&mut self, number: u64) {
-        let mut builder = BatchBuilder::new();
-        let value = number.to_be_bytes();
-        builder.push(&RecordRef {
-            key: None,
-            value: Some(&value),
-            timestamp: None,
-            headers: &[],
-        });
-        let encoded = builder.seal(Compression::None).unwrap();
+        let encoded = sealed(number);
         let ranges = SeqRanges::from(SeqRange {
             first: number,
             count: 1,
@@ -180,6 +180,13 @@ impl World {
                 encoded,
                 ranges,
                 term: self.term,
+                expires: self.lifetime.map(|lifetime| {
+                    let at = *self.born.entry(number).or_insert(self.now.mono) + lifetime;
+                    Expiry {
+                        oldest: at,
+                        newest: at,
+                    }
+                }),
             },
             self.now,
         );
@@ -429,6 +436,12 @@ impl World {
     fn send_again(&mut self, returned: &[SeqRanges]) {
         for ranges in returned {
             let number = ranges.first().unwrap();
+            let over = |(born, limit)| born + limit <= self.now.mono;
+            let born = self.born.get(&number).copied();
+            if born.zip(self.lifetime).is_some_and(over) {
+                self.expired.push(number);
+                continue;
+            }
             assert!(
                 !self.log.contains(&number),
                 "{number} given back, and in the log"
@@ -448,15 +461,8 @@ impl World {
                 return;
             }
             for broker in [1, 2] {
-                self.step(Step::Work {
-                    broker,
-                    code: 0,
-                    after: false,
-                });
-                self.step(Step::Answer {
-                    broker,
-                    throttle: false,
-                });
+                self.work(broker, 0, false);
+                self.answer(broker, false);
             }
             self.step(Step::Time { ms: 20 });
             self.step(Step::Metadata);
@@ -468,29 +474,21 @@ impl World {
     }
 }
 
+/// A batch of one record, its number.
+fn sealed(number: u64) -> EncodedBatch {
+    let mut builder = BatchBuilder::new();
+    builder.push(&RecordRef {
+        key: None,
+        value: Some(&number.to_be_bytes()),
+        timestamp: None,
+        headers: &[],
+    });
+    builder.seal(Compression::None).unwrap()
+}
+
 /// Every batch once and in order; the refused ones are reported and not there.
 fn run(steps: Vec<Step>) {
-    let mut world = World::new();
-    let mut builder = BatchBuilder::new();
-    for number in 1..=steps.len() as u64 {
-        let value = number.to_be_bytes();
-        builder.push(&RecordRef {
-            key: None,
-            value: Some(&value),
-            timestamp: None,
-            headers: &[],
-        });
-        let encoded = builder.seal(Compression::None).unwrap();
-        let stamp = crate::kafka::batch::Stamp {
-            producer_id: 0,
-            epoch: 0,
-            base_sequence: 0,
-            time_ms: 0,
-        };
-        world
-            .numbers
-            .insert(encoded.stamp(stamp).bytes().slice(61..), number);
-    }
+    let mut world = prepared(steps.len());
     for step in steps {
         world.step(step);
     }
@@ -503,12 +501,51 @@ fn run(steps: Vec<Step>) {
     assert_eq!(world.core.totals().maybe_duplicate_records, 0);
 }
 
+/// Every batch once and in order or given up for its age, and never both acknowledged and
+/// given up.
+fn run_with_a_lifetime(steps: Vec<Step>, lifetime: Duration) {
+    let mut world = prepared(steps.len());
+    world.lifetime = Some(lifetime);
+    for step in steps {
+        world.step(step);
+    }
+    world.heal();
+    assert!(world.log.is_sorted_by(|a, b| a < b), "{:?}", world.log);
+    let mut resolved = [&world.acked[..], &world.refused, &world.expired].concat();
+    resolved.sort_unstable();
+    assert_eq!(resolved, (1..world.next).collect::<Vec<u64>>());
+}
+
+/// A world that knows the records of the first `count` batches.
+fn prepared(count: usize) -> World {
+    let mut world = World::new();
+    for number in 1..=count as u64 {
+        let stamp = crate::kafka::batch::Stamp {
+            producer_id: 0,
+            epoch: 0,
+            base_sequence: 0,
+            time_ms: 0,
+        };
+        let records = sealed(number).stamp(stamp).bytes().slice(61..);
+        world.numbers.insert(records, number);
+    }
+    world
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
     fn every_batch_is_stored_once_and_in_order(steps in prop::collection::vec(step(), 1..150)) {
         run(steps);
+    }
+
+    #[test]
+    fn an_expired_batch_costs_the_others_neither_order_nor_uniqueness(
+        steps in prop::collection::vec(step(), 1..150),
+        lifetime in 50..1500_u64,
+    ) {
+        run_with_a_lifetime(steps, Duration::from_millis(lifetime));
     }
 }
 

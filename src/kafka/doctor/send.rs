@@ -45,6 +45,7 @@ impl Exam<'_> {
                 let batches = vec![(partition, bytes)];
                 let topic = topic.clone();
                 let request = Produce {
+                    acks: -1,
                     timeout_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
                     topics: vec![TopicBatches { topic, batches }],
                 };

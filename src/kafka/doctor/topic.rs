@@ -223,6 +223,7 @@ async fn empty_write(
     let batches = vec![(partition, bytes::Bytes::new())];
     let answer = session
         .ask(Produce {
+            acks: -1,
             timeout_ms: 1, // there is nothing to replicate
             topics: vec![TopicBatches {
                 topic: name.clone(),

@@ -30,6 +30,8 @@ pub(super) enum Reply {
     },
     /// Never answer on this connection again.
     Silence,
+    /// This request has no answer.
+    Nothing,
     /// Close it.
     Close,
 }
@@ -79,8 +81,14 @@ pub(super) fn answer(state: &mut State, broker: i32, connection: u64, frame: &By
         return reply;
     }
     let version = header.request_api_version;
+    let unasked = matches!(&body, Body::Produce(produce) if produce.acks == 0);
     let applied = apply(state, broker, version, body, &fired, &mut request.sent);
+    let failed = request.sent.iter().any(|sent| sent.code != code::NONE);
     state.requests.push(request);
+    if unasked {
+        // The only way in which a broker tells of an error then (KafkaApis.scala).
+        return if failed { Reply::Close } else { Reply::Nothing };
+    }
     match applied {
         Ok(payload) => {
             let header_version = key.response_header_version(version);

@@ -72,6 +72,9 @@ pub struct PartitionLog {
 impl PartitionLog {
     /// Applies the broker's rules to one batch.
     pub fn append(&mut self, batch: Batch) -> Verdict {
+        if batch.producer_id < 0 {
+            return self.store(batch);
+        }
         if let Some(offset) = self.known(&batch) {
             return Verdict::Duplicate(offset);
         }
@@ -101,7 +104,11 @@ impl PartitionLog {
         if producer.batches.len() > REMEMBERED {
             producer.batches.pop_front();
         }
-        let mut batch = batch;
+        self.store(batch)
+    }
+
+    fn store(&mut self, mut batch: Batch) -> Verdict {
+        let base_offset = self.next_offset;
         for record in &mut batch.records {
             record.offset += base_offset;
         }

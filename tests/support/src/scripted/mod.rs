@@ -248,6 +248,11 @@ impl Cluster {
         });
     }
 
+    /// From now on producers without idempotence, and acks other than all, break no rule.
+    pub fn allow_loose_producers(&self) {
+        self.change(|state| state.loose = true);
+    }
+
     /// Adds a rule; rules are looked at in the order in which they were added.
     pub fn script(&self, when: When, action: Action) {
         self.change(|state| state.script.add(when, action));

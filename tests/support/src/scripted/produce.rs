@@ -27,7 +27,7 @@ pub(super) fn answer(
         let name = topic.name.as_str();
         let answers = topic.partition_data.iter().map(|data| {
             let ordered = fired.error_for(name, Some(data.index));
-            let (answer, batch) = partition(state, broker, name, data, ordered);
+            let (answer, batch) = partition(state, broker, (name, request.acks), data, ordered);
             sent.extend(batch);
             answer
         });
@@ -52,11 +52,9 @@ pub(super) fn unapplied(state: &mut State, request: &ProduceRequest) -> Vec<Sent
                 continue;
             };
             sent.push(entry(
-                topic.name.as_str(),
-                data.index,
+                (topic.name.as_str(), data.index),
                 &batch,
-                None,
-                code::NONE,
+                request.acks,
             ));
         }
     }
@@ -65,7 +63,7 @@ pub(super) fn unapplied(state: &mut State, request: &ProduceRequest) -> Vec<Sent
 
 fn check_request(state: &mut State, request: &ProduceRequest) {
     let mut found = Vec::new();
-    if request.acks != -1 {
+    if request.acks != -1 && !state.loose {
         found.push(format!("Produce with acks={}", request.acks));
     }
     if request.transactional_id.is_some() {
@@ -107,6 +105,9 @@ fn read(state: &mut State, topic: &str, data: &PartitionProduceData) -> Result<B
         }
     })?;
     let given = FIRST_PRODUCER_ID..state.next_producer_id;
+    if state.loose && batch.producer_id == -1 {
+        return Ok(batch);
+    }
     if !given.contains(&batch.producer_id) || batch.epoch < 0 || batch.first_sequence < 0 {
         state.violations.push(format!(
             "{topic}-{index}: producer {} epoch {} sequence {} was never given out",
@@ -126,7 +127,7 @@ fn read(state: &mut State, topic: &str, data: &PartitionProduceData) -> Result<B
 fn partition(
     state: &mut State,
     broker: i32,
-    topic: &str,
+    (topic, acks): (&str, i16),
     data: &PartitionProduceData,
     ordered: Option<&Action>,
 ) -> (PartitionProduceResponse, Option<Sent>) {
@@ -138,7 +139,7 @@ fn partition(
         Ok(batch) => batch,
         Err(code) => return (answer.with_error_code(code), None),
     };
-    let mut sent = entry(topic, data.index, &batch, None, code::NONE);
+    let mut sent = entry((topic, data.index), &batch, acks);
     let (answer, code) = match ordered {
         Some(Action::Error(code)) => (answer, *code),
         Some(&Action::RejectRecord(index, reason)) => {
@@ -193,16 +194,17 @@ fn store(state: &mut State, broker: i32, name: &str, index: i32, batch: Batch) -
     partition.log.append(batch)
 }
 
-fn entry(topic: &str, index: i32, batch: &Batch, verdict: Option<Verdict>, code: i16) -> Sent {
+fn entry((topic, index): (&str, i32), batch: &Batch, acks: i16) -> Sent {
     Sent {
         topic: topic.to_owned(),
         partition: index,
+        acks,
         producer_id: batch.producer_id,
         epoch: batch.epoch,
         first_sequence: batch.first_sequence,
         last_sequence: batch.last_sequence(),
         bytes: batch.raw.len(),
-        verdict,
-        code,
+        verdict: None,
+        code: code::NONE,
     }
 }

@@ -116,6 +116,7 @@ fn serve(shared: &Shared, broker: i32, connection: u64, generation: u64, stream:
         shared.notify();
         match reply {
             Reply::Silence => silent = true,
+            Reply::Nothing => {}
             Reply::Close => return,
             Reply::Send {
                 bytes,

@@ -47,6 +47,8 @@ pub struct Sent {
     pub topic: String,
     /// Partition.
     pub partition: i32,
+    /// `acks` of the request.
+    pub acks: i16,
     /// Producer id.
     pub producer_id: i64,
     /// Producer epoch.
@@ -93,6 +95,8 @@ pub struct State {
     pub(super) versions: BTreeMap<Api, (i16, i16)>,
     pub(super) requests: Vec<Request>,
     pub(super) violations: Vec<String>,
+    /// Producers without idempotence, and acks other than all, break no rule.
+    pub(super) loose: bool,
     pub(super) next_producer_id: i64,
     pub(super) connections: u64,
     pub(super) open_connections: BTreeMap<i32, usize>,
@@ -117,6 +121,7 @@ impl State {
             versions: BTreeMap::from(versions),
             requests: Vec::new(),
             violations: Vec::new(),
+            loose: false,
             next_producer_id: FIRST_PRODUCER_ID,
             connections: 0,
             open_connections: BTreeMap::new(),

@@ -1,0 +1,211 @@
+//! What the settings of `[kafka]` do, seen from the broker's side of the wire.
+
+use std::time::{Duration, Instant};
+
+use spoolway::config::{Acks, KafkaConfig};
+use spoolway::kafka::Report;
+use spoolway_test_support::daemon::{Builder, Daemon};
+use spoolway_test_support::kafka::wait::wait_for;
+use spoolway_test_support::scripted::{Action, Api, Cluster, When, code};
+
+use crate::producer_rig::{PATIENCE, Rig, config, log};
+
+fn cluster() -> Cluster {
+    let cluster = Cluster::start(1);
+    cluster.create_topic("t", 1);
+    cluster
+}
+
+/// A producer with some settings of its own.
+fn rig(cluster: &Cluster, change: impl FnOnce(&mut KafkaConfig)) -> Rig {
+    let mut config = config(&cluster.bootstrap());
+    change(&mut config);
+    Rig::start(&config)
+}
+
+fn less_acks(acks: Acks) -> impl FnOnce(&mut KafkaConfig) {
+    move |config| {
+        config.acks = acks;
+        config.idempotence = false;
+    }
+}
+
+fn daemon(cluster: &Cluster) -> Builder {
+    Daemon::builder(env!("CARGO_BIN_EXE_spoolway"))
+        .bootstrap(&cluster.bootstrap())
+        .topic("t")
+}
+
+/// `acks` and producer id of each batch that the broker was sent.
+fn sent(cluster: &Cluster) -> Vec<(i16, i64)> {
+    let requests = cluster.requests();
+    let batches = requests.iter().flat_map(|request| &request.sent);
+    batches.map(|sent| (sent.acks, sent.producer_id)).collect()
+}
+
+#[test]
+fn acks_of_one_asks_the_leader_alone_and_carries_no_producer_id() {
+    let cluster = cluster();
+    cluster.allow_loose_producers();
+    let mut rig = rig(&cluster, less_acks(Acks::Leader));
+    cluster.script(
+        When::produce().nth(2),
+        Action::Error(code::NOT_ENOUGH_REPLICAS),
+    );
+    for _ in 0..5 {
+        rig.send("t", 0, 2);
+    }
+    rig.settle();
+    assert_eq!(log(&cluster, "t", 0), (1..=10).collect::<Vec<u64>>());
+    assert!(sent(&cluster).iter().all(|batch| *batch == (1, -1)));
+    assert_eq!(cluster.count(Api::InitProducerId), 0);
+}
+
+#[test]
+fn without_idempotence_a_lost_answer_doubles_the_batch_and_is_counted() {
+    let cluster = cluster();
+    cluster.allow_loose_producers();
+    let mut rig = rig(&cluster, |config| config.idempotence = false);
+    cluster.script(When::produce().nth(2), Action::DropAfter);
+    for _ in 0..3 {
+        rig.send("t", 0, 1);
+    }
+    rig.settle();
+    assert_eq!(log(&cluster, "t", 0), [1, 2, 2, 3]);
+    assert_eq!(rig.acked, [1, 2, 3]);
+    assert_eq!(rig.producer.status().totals.maybe_duplicate_records, 1);
+    assert!(sent(&cluster).iter().all(|batch| *batch == (-1, -1)));
+}
+
+#[test]
+fn acks_of_none_are_not_waited_for_and_a_refusal_is_not_noticed() {
+    let cluster = cluster();
+    cluster.allow_loose_producers();
+    let mut rig = rig(&cluster, less_acks(Acks::None));
+    rig.send("t", 0, 1);
+    rig.settle();
+    // The broker closes the connection instead of saying why, and the batch is gone.
+    cluster.script(When::produce(), Action::Error(code::MESSAGE_TOO_LARGE));
+    rig.send("t", 0, 1);
+    rig.settle();
+    rig.send("t", 0, 1);
+    rig.settle();
+    assert_eq!(log(&cluster, "t", 0), [1, 3]);
+    assert_eq!(rig.acked, [1, 2, 3]);
+    assert!(sent(&cluster).iter().all(|batch| *batch == (0, -1)));
+}
+
+#[test]
+fn an_idle_connection_is_closed_and_opened_for_the_next_batch() {
+    let cluster = cluster();
+    let idle = Duration::from_millis(300);
+    let mut rig = rig(&cluster, |config| config.connections_max_idle = Some(idle));
+    rig.send("t", 0, 1);
+    rig.settle();
+    cluster.wait_until("no connection", PATIENCE, |s| s.open_connections(1) == 0);
+    let before = cluster.requests().len();
+    rig.send("t", 0, 1);
+    rig.settle();
+    assert_eq!(log(&cluster, "t", 0), [1, 2]);
+    // The new connection asks for versions and produces; nothing is sent twice.
+    assert_eq!(cluster.requests().len(), before + 2);
+    assert_eq!(rig.producer.status().totals.resent_batches, 0);
+}
+
+#[test]
+fn a_set_up_that_times_out_has_twice_the_time_at_the_next_attempt() {
+    let cluster = cluster();
+    cluster.script(When::api(Api::ApiVersions).times(3), Action::Silence);
+    let mut rig = rig(&cluster, |config| {
+        config.connect_timeout = Duration::from_millis(200);
+        config.connect_timeout_max = Duration::from_millis(400);
+    });
+    rig.send("t", 0, 1);
+    rig.settle();
+    let requests = cluster.requests();
+    let asked = requests.iter().filter(|r| r.api == Api::ApiVersions);
+    let at: Vec<Instant> = asked.map(|request| request.at).collect();
+    let waits: Vec<u128> = at.windows(2).map(|w| (w[1] - w[0]).as_millis()).collect();
+    assert!((200..390).contains(&waits[0]), "{waits:?}");
+    assert!((400..790).contains(&waits[1]), "{waits:?}");
+    assert!((400..790).contains(&waits[2]), "{waits:?}");
+}
+
+/// Sends with a topic that no broker takes for now: the batch comes back when it expires.
+#[test]
+fn an_expired_batch_comes_back_and_those_behind_it_keep_their_order() {
+    let cluster = cluster();
+    let mut rig = rig(&cluster, |_| {});
+    rig.send("t", 0, 1);
+    rig.settle();
+    cluster.script(
+        When::produce().always(),
+        Action::Error(code::NOT_ENOUGH_REPLICAS),
+    );
+    rig.lifetime = Some(Duration::from_millis(400));
+    let expired = rig.send("t", 0, 1);
+    rig.lifetime = None;
+    rig.send("t", 0, 1);
+    rig.settle();
+    let Some(Report::Returned {
+        returned, reason, ..
+    }) = rig.back.first()
+    else {
+        panic!("{:?}", rig.back);
+    };
+    assert_eq!(returned.first(), Some(&expired));
+    assert_eq!(returned.len(), 2, "the one behind it came back too");
+    assert!(reason.contains("NOT_ENOUGH_REPLICAS") && reason.contains("delivery.timeout.ms"));
+    cluster.clear_script();
+    let again = returned[1].clone();
+    rig.resend("t", 0, &again);
+    rig.settle();
+    assert_eq!(log(&cluster, "t", 0), [1, 3]);
+}
+
+#[test]
+fn an_event_older_than_the_delivery_timeout_is_a_dead_letter_and_a_younger_one_arrives() {
+    let cluster = cluster();
+    cluster.broker_down(1);
+    let daemon = daemon(&cluster)
+        .kafka("linger.ms = 0")
+        .kafka("request.timeout.ms = 1000")
+        .kafka("delivery.timeout.ms = 3000")
+        .start()
+        .unwrap();
+    let mut writer = daemon.writer().unwrap();
+    let count = writer.send(b"old").unwrap();
+    writer.wait_acked(count).unwrap();
+    wait_for(PATIENCE, "the dead letter, with no broker there", || {
+        Ok(daemon.status_json()?["ledger"]["dead_lettered"] == 1)
+    })
+    .unwrap();
+    cluster.broker_up(1);
+    let count = writer.send(b"young").unwrap();
+    writer.wait_acked(count).unwrap();
+    cluster.wait_until("the young one", PATIENCE, |s| {
+        s.topic_record_count("t") == 1
+    });
+    assert_eq!(cluster.records("t", 0)[0].value_bytes(), b"young");
+    let listed = daemon.command("dead-letter").arg("list").output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.contains("delivery.timeout.ms"), "{listed}");
+}
+
+/// Airbyte's "sync producer": the writer goes on when Kafka has the event.
+#[test]
+fn a_writer_that_waits_for_the_broker_is_told_after_the_broker_has_the_event() {
+    let cluster = cluster();
+    let delay = Duration::from_millis(700);
+    cluster.script(When::produce(), Action::Delay(delay));
+    let daemon = daemon(&cluster).ack("broker").start().unwrap();
+    let mut writer = daemon.writer().unwrap();
+    let begun = Instant::now();
+    let count = writer.send(b"one").unwrap();
+    writer.wait_acked(count).unwrap();
+    assert!(
+        begun.elapsed() >= delay,
+        "acknowledged before the broker's answer"
+    );
+    assert_eq!(cluster.records("t", 0).len(), 1);
+}

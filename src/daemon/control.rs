@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 use super::status::Watched;
 use crate::config::{AckMode, UnixConfig};
 use crate::event::EventBuf;
+use crate::input::file::commands::{FILES_AT_ONCE, SeekTo, TailControl};
 use crate::input::unix::{BindError, BoundSocket};
 use crate::proof::Seq;
 use crate::spool::{Appender, DeadLetter, DeadLetters, Want};
@@ -59,6 +60,45 @@ enum Request {
         #[serde(default)]
         all: bool,
     },
+    TailStatus {
+        /// Part of the paths to show.
+        path: Option<String>,
+        #[serde(default)]
+        from: usize,
+        limit: Option<usize>,
+    },
+    TailSeek {
+        /// A path or a key.
+        file: String,
+        to: Seek,
+        #[serde(default)]
+        yes: bool,
+    },
+    TailForget {
+        /// A path or a key.
+        file: String,
+        #[serde(default)]
+        yes: bool,
+    },
+}
+
+/// `"beginning"`, `"end"` or `{"offset": N}`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Seek {
+    Beginning,
+    End,
+    Offset(u64),
+}
+
+impl From<Seek> for SeekTo {
+    fn from(seek: Seek) -> Self {
+        match seek {
+            Seek::Beginning => Self::Beginning,
+            Seek::End => Self::End,
+            Seek::Offset(offset) => Self::Offset(offset),
+        }
+    }
 }
 
 /// What the control socket can reach.
@@ -66,6 +106,14 @@ pub(super) struct Control {
     pub(super) watched: Arc<Watched>,
     pub(super) dead_letters: DeadLetters,
     pub(super) appender: Appender,
+    pub(super) tail: Option<TailControl>,
+}
+
+impl Control {
+    fn tail(&self) -> Result<&TailControl, String> {
+        let none = "no input of type \"file\" is configured";
+        self.tail.as_ref().ok_or_else(|| none.to_owned())
+    }
 }
 
 /// Binds the control socket as strictly as an input's, and for its owner alone.
@@ -162,6 +210,19 @@ async fn answer(line: &[u8], control: &Control) -> Result<Value, String> {
                 blocking(move || letters.remove(&step)).await?;
             }
             Ok(json!({"dropped": dropped}))
+        }
+        Request::TailStatus { path, from, limit } => {
+            let limit = limit.unwrap_or(FILES_AT_ONCE);
+            let report = control.tail()?.status(path, from, limit).await?;
+            Ok(json!(report))
+        }
+        Request::TailSeek { file, to, yes } => {
+            let file = control.tail()?.seek(file, to.into(), yes).await?;
+            Ok(json!({"file": file}))
+        }
+        Request::TailForget { file, yes } => {
+            let file = control.tail()?.forget(file, yes).await?;
+            Ok(json!({"file": file}))
         }
     }
 }

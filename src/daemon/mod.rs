@@ -11,20 +11,19 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use crate::config::{Config, InputKind};
+use crate::config::Config;
 use crate::drain::{Drain, Mailbox, Message, Settings};
 use crate::input::activation::Handed;
-use crate::input::framing::{LINE_MEMORY_BYTES, LineMemory};
 use crate::input::park::Parked;
-use crate::input::stats::InputStats;
-use crate::input::stop::{Stop, Stopper, stopper};
-use crate::input::unix::{self, BindError, BoundSocket, Shared};
+use crate::input::stop::{Stopper, stopper};
+use crate::input::unix::BindError;
 use crate::kafka::{Producer, StartError};
 use crate::proof;
 use crate::route::Host;
-use crate::spool::{Appender, OpenError, Opened, Spool, SpoolHandle};
+use crate::spool::{OpenError, Opened, Spool, SpoolHandle};
 
 mod control;
+mod inputs;
 mod signals;
 mod status;
 mod systemd;
@@ -127,7 +126,7 @@ impl Daemon {
             dead_letters,
             status,
             handle,
-            checkpoints: _,
+            checkpoints,
             recovery,
         } = opened;
         info!(
@@ -165,13 +164,14 @@ impl Daemon {
         .map_err(system("start the drain"))?;
         let (stopper, stop) = stopper();
         let control_socket = control::bind(&config.control.path)?;
-        let (inputs, stats) = start_inputs(&config, handed, &appender, &stop)?;
+        let inputs = inputs::start(&config, handed, &appender, checkpoints, &stop)?;
         let watched = Arc::new(Watched {
             rates: Mutex::new(Rates::new(&status.snapshot())),
             spool: status,
             producer: producer.clone(),
             drain: Arc::new(Mutex::new(Some(drain))),
-            inputs: stats,
+            inputs: inputs.sockets,
+            files: inputs.files,
             config: config.clone(),
             started,
         });
@@ -179,6 +179,7 @@ impl Daemon {
             watched: watched.clone(),
             dead_letters,
             appender,
+            tail: inputs.tail,
         };
         let control = tokio::spawn(control::serve(control_socket, Arc::new(reach)));
         systemd::ready();
@@ -189,7 +190,7 @@ impl Daemon {
             producer,
             watched,
             stopper,
-            inputs,
+            inputs: inputs.running,
             control,
         })
     }
@@ -311,55 +312,4 @@ impl Daemon {
             error!("the spool did not close in order; it is checked at the next start");
         }
     }
-}
-
-type Started = (
-    Vec<JoinHandle<Vec<Parked>>>,
-    Vec<(Arc<str>, Arc<InputStats>)>,
-);
-
-fn start_inputs(
-    config: &Config,
-    mut handed: Handed,
-    appender: &Appender,
-    stop: &Stop,
-) -> Result<Started, RunError> {
-    let shared = Shared {
-        appender: appender.clone(),
-        memory: LineMemory::new(LINE_MEMORY_BYTES),
-        max_event_bytes: config.spool.max_event_bytes,
-    };
-    systemd::forget(&handed.take_kept());
-    let bound: Vec<_> = config
-        .inputs
-        .iter()
-        .filter_map(|input| match &input.kind {
-            InputKind::Unix(unix) => Some((input.name.clone(), unix)),
-            InputKind::File(_) => None,
-        })
-        .map(|(name, unix)| {
-            let socket = BoundSocket::claim_or_bind(unix, &mut handed)?;
-            Ok((name, unix, socket))
-        })
-        .collect::<Result<_, BindError>>()?;
-    for path in handed.unclaimed() {
-        error!(path = %path.display(), "a socket was handed over and no input has its path; \
-            writers wait there for ever");
-    }
-    Ok(bound
-        .into_iter()
-        .map(|(name, unix, socket)| {
-            let stats = Arc::new(InputStats::default());
-            let running = unix::run(
-                socket,
-                name.clone(),
-                unix.clone(),
-                shared.clone(),
-                stats.clone(),
-                handed.take_parked(&name),
-                stop.clone(),
-            );
-            (tokio::spawn(running), (name, stats))
-        })
-        .unzip())
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::drain::Drain;
+use crate::input::file::stats::FileStats;
 use crate::input::stats::InputStats;
 use crate::kafka::{ConnectionStatus, KafkaStatus, Producer};
 use crate::spool::{SpoolStatus, SpoolStatusHandle};
@@ -23,6 +24,7 @@ pub(super) struct Watched {
     pub(super) producer: Producer,
     pub(super) drain: Arc<Mutex<Option<Drain>>>,
     pub(super) inputs: Vec<(Arc<str>, Arc<InputStats>)>,
+    pub(super) files: Vec<(Arc<str>, Arc<FileStats>)>,
     pub(super) config: Arc<Config>,
     pub(super) started: Instant,
     pub(super) rates: Mutex<Rates>,
@@ -91,6 +93,15 @@ impl Watched {
         if let Some(reason) = &status.full {
             line.push_str(&format!("; intake paused: {reason}"));
         }
+        let losses = self.files.iter().map(|(_, stats)| {
+            stats
+                .possible_losses
+                .load(std::sync::atomic::Ordering::Relaxed)
+        });
+        match losses.sum::<u64>() {
+            0 => {}
+            losses => line.push_str(&format!("; files: {losses} possible losses")),
+        }
         if let Some(error) = last_error(&self.producer.status()) {
             line.push_str(&format!("; Kafka: {error}"));
         }
@@ -130,11 +141,17 @@ impl Watched {
                 "seconds_to_empty": rates.and_then(|r| r.seconds_to_empty(spool.ledger.in_spool)),
             },
             "spool": self.spool_part(&spool),
-            "inputs": self.inputs.iter().map(|(name, stats)| input(name, stats))
-                .collect::<Vec<_>>(),
+            "inputs": self.inputs_part(),
             "drain": drain,
             "kafka": kafka(&self.producer.status()),
         })
+    }
+
+    /// Sockets first, then files.
+    fn inputs_part(&self) -> Vec<Value> {
+        let sockets = self.inputs.iter().map(|(name, stats)| input(name, stats));
+        let files = self.files.iter().map(|(name, stats)| files(name, stats));
+        sockets.chain(files).collect()
     }
 
     fn spool_part(&self, spool: &SpoolStatus) -> Value {
@@ -168,6 +185,7 @@ fn input(name: &str, stats: &InputStats) -> Value {
     use std::sync::atomic::Ordering::Relaxed;
     json!({
         "name": name,
+        "type": "unix",
         "connections": stats.connections.load(Relaxed),
         "connections_total": stats.connections_total.load(Relaxed),
         "connections_refused": stats.connections_refused.load(Relaxed),
@@ -180,6 +198,27 @@ fn input(name: &str, stats: &InputStats) -> Value {
             "spool_full": stats.spool_full.load(Relaxed),
             "not_stored": stats.not_stored.load(Relaxed),
         },
+    })
+}
+
+fn files(name: &str, stats: &FileStats) -> Value {
+    use std::sync::atomic::Ordering::Relaxed;
+    json!({
+        "name": name,
+        "type": "file",
+        "files": stats.files.load(Relaxed),
+        "open": stats.open.load(Relaxed),
+        "events": stats.events.load(Relaxed),
+        "bytes": stats.bytes.load(Relaxed),
+        "lag_bytes": stats.lag_bytes.load(Relaxed),
+        "cut_lines": stats.cut_lines.load(Relaxed),
+        "cut_bytes": stats.cut_bytes.load(Relaxed),
+        "possible_losses": stats.possible_losses.load(Relaxed),
+        "lost_bytes": stats.lost_bytes.load(Relaxed),
+        "deleted_files": stats.deleted_files.load(Relaxed),
+        "deleted_bytes": stats.deleted_bytes.load(Relaxed),
+        "refused": stats.refused.load(Relaxed),
+        "errors": stats.errors.load(Relaxed),
     })
 }
 

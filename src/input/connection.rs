@@ -249,7 +249,7 @@ impl Reader<'_> {
 }
 
 /// The host's clock.
-fn unix_millis() -> UnixMillis {
+pub(super) fn unix_millis() -> UnixMillis {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

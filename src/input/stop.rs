@@ -24,6 +24,11 @@ impl Stopper {
 }
 
 impl Stop {
+    /// Whether a stop was asked for.
+    pub fn is_asked(&self) -> bool {
+        *self.0.borrow()
+    }
+
     /// Returns once a stop was asked for, or nobody is left to ask.
     pub async fn asked(&mut self) {
         let _ = self.0.wait_for(|asked| *asked).await;

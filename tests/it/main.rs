@@ -57,6 +57,8 @@ mod spool_golden;
 mod spool_model;
 /// What the tests of the spool share.
 mod spool_rig;
+/// Log files, followed through rotation and kill -9.
+mod tail;
 /// The import rules of the tree.
 mod tidy;
 /// The unit file by systemd's own measure.

@@ -1,0 +1,197 @@
+//! What is known of one followed file. A few hundred bytes, whatever its size.
+//!
+//! Holds state; the decisions are made by `turn` (one read) and `scan` (one look around).
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::checkpoint::{Known, Place};
+use super::framing::{Progress, Tail};
+use super::identity::{FileId, Print, Stat};
+use crate::event::{Checkpoint, Source};
+
+/// A file that its patterns no longer find, or that is deleted, gives its unfinished last
+/// line when nobody has written to it for this long.
+pub(super) const LAST_LINE_QUIET: Duration = Duration::from_secs(30);
+
+/// Where a file is, as the last look found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// At its path, which the patterns mean.
+    Listed,
+    /// Under a name that the patterns do not mean; followed to its end all the same.
+    Moved,
+    /// It has no name left and is held open.
+    Deleted,
+    /// Nowhere to be found since then, and not open.
+    Missing(Instant),
+}
+
+/// One followed content of a file.
+#[derive(Debug)]
+pub(super) struct Follow {
+    /// Names it in checkpoints: random, the same through every renaming.
+    pub(super) key: u64,
+    /// Index of its input.
+    pub(super) input: usize,
+    /// The path under which the patterns found it.
+    pub(super) path: PathBuf,
+    /// Where it is now; another than `path` once it was renamed.
+    pub(super) at: PathBuf,
+    pub(super) id: FileId,
+    pub(super) head: Print,
+    pub(super) mark: Print,
+    pub(super) progress: Progress,
+    pub(super) contents: u32,
+    pub(super) presence: Presence,
+    pub(super) handle: Option<File>,
+    pub(super) source: Arc<Source>,
+    /// Size at the last look.
+    pub(super) size: u64,
+    /// Time stamp of the content at the last look.
+    pub(super) modified: (i64, u32),
+    /// Time stamp at which the content was last compared with its prints.
+    pub(super) compared: Option<(i64, u32)>,
+    /// When it last grew.
+    pub(super) grown: Instant,
+    /// It waits for its turn.
+    pub(super) is_queued: bool,
+    /// Read to its end and let go.
+    pub(super) finished: bool,
+    /// The broker has everything before the checkpoint.
+    pub(super) delivered: bool,
+    /// Why it could not be read the last time.
+    pub(super) error: Option<String>,
+}
+
+impl Follow {
+    /// A file seen for the first time.
+    pub(super) fn new(input: usize, path: &Path, stat: &Stat, source: Arc<Source>) -> Self {
+        Self {
+            key: fastrand::u64(..),
+            input,
+            path: path.to_owned(),
+            at: path.to_owned(),
+            id: stat.id,
+            head: Print::default(),
+            mark: Print::default(),
+            progress: Progress::new(0, false),
+            contents: 0,
+            presence: Presence::Listed,
+            handle: None,
+            source,
+            size: stat.size,
+            modified: stat.modified,
+            compared: None,
+            grown: Instant::now(),
+            is_queued: false,
+            finished: false,
+            delivered: false,
+            error: None,
+        }
+    }
+
+    /// A file as a checkpoint remembers it; where it is, the next look shows.
+    pub(super) fn remembered(key: u64, input: usize, place: Place, source: Arc<Source>) -> Self {
+        let now = Instant::now();
+        Self {
+            key,
+            input,
+            at: place.path.clone(),
+            path: place.path,
+            id: place.id,
+            head: place.head,
+            mark: place.mark,
+            progress: Progress::new(place.consumed, place.skipping),
+            contents: place.contents,
+            presence: Presence::Missing(now),
+            handle: None,
+            source,
+            size: place.consumed,
+            modified: (0, 0),
+            compared: None,
+            grown: now,
+            is_queued: false,
+            finished: place.finished,
+            delivered: place.delivered,
+            error: None,
+        }
+    }
+
+    /// What the spool is to remember now.
+    pub(super) fn checkpoint(&self) -> Checkpoint {
+        self.checkpoint_at(
+            self.progress.consumed(),
+            self.progress.skipping(),
+            self.mark,
+        )
+    }
+
+    /// What the spool is to remember together with the events before `consumed`.
+    pub(super) fn checkpoint_at(&self, consumed: u64, skipping: bool, mark: Print) -> Checkpoint {
+        let place = Place {
+            input: self.source.input.to_string(),
+            path: self.path.clone(),
+            id: self.id,
+            head: self.head,
+            mark,
+            consumed,
+            skipping,
+            contents: self.contents,
+            finished: self.finished,
+            delivered: self.delivered,
+        };
+        Checkpoint {
+            key: self.key,
+            value: Some(Known::File(place).encode().into()),
+        }
+    }
+
+    /// Notes what a look showed. True when there is something to read, or to compare.
+    pub(super) fn look(&mut self, stat: &Stat, now: Instant) -> bool {
+        if stat.size != self.size || stat.modified != self.modified {
+            self.grown = now;
+        }
+        self.size = stat.size;
+        self.modified = stat.modified;
+        !self.finished && (self.lag() > 0 || self.compared != Some(stat.modified))
+    }
+
+    /// Bytes that were there at the last look and are not yet searched.
+    pub(super) fn lag(&self) -> u64 {
+        self.size.saturating_sub(self.progress.searched_to())
+    }
+
+    /// Bytes that were there at the last look and are not in the spool.
+    pub(super) fn unread(&self) -> u64 {
+        self.size.saturating_sub(self.progress.consumed())
+    }
+
+    /// What is known of the end of the file, `timeout` being that of multiline.
+    pub(super) fn tail(&self, timeout: Option<Duration>, now: Instant) -> Tail {
+        let quiet = now.saturating_duration_since(self.grown);
+        let is_left = !matches!(self.presence, Presence::Listed);
+        if is_left && quiet >= LAST_LINE_QUIET {
+            return Tail::Ended;
+        }
+        let is_over = timeout.is_some_and(|timeout| quiet >= timeout);
+        if self.progress.is_open() && is_over {
+            return Tail::TimedOut;
+        }
+        Tail::MayGrow
+    }
+
+    /// Begins anew with other content in the same file, under a key of its own.
+    pub(super) fn rewritten(&mut self) {
+        self.key = fastrand::u64(..);
+        self.head = Print::default();
+        self.mark = Print::default();
+        self.progress = Progress::new(0, false);
+        self.contents = self.contents.wrapping_add(1);
+        self.compared = None;
+        self.delivered = false;
+        self.finished = false;
+    }
+}

@@ -1,0 +1,164 @@
+//! What was read, on its way to the spool, in order.
+//!
+//! A task of its own waits for room in the spool, so that the files are looked after
+//! meanwhile: one that is renamed or deleted while the spool is full has to be held. Bounded
+//! by [`OUTBOX_BYTES`]; does not read files.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
+use tokio::sync::{Notify, mpsc, oneshot};
+use tracing::error;
+
+use crate::event::Checkpoint;
+use crate::spool::{AppendError, Appender, FileRead, Noted, Pending, Want};
+
+/// No file is read while this many bytes wait; one turn may come on top.
+pub(super) const OUTBOX_BYTES: usize = 512 << 10;
+
+#[derive(Debug)]
+enum Item {
+    Read(FileRead),
+    Notes {
+        checkpoints: Vec<Checkpoint>,
+        /// Each file that is read has a checkpoint by now.
+        settles: bool,
+    },
+    /// To be answered when everything before it is on disk.
+    Flush(oneshot::Sender<()>),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting_bytes: AtomicUsize,
+    taken: Notify,
+    is_closed: AtomicBool,
+}
+
+/// The way to the spool.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    items: mpsc::UnboundedSender<Item>,
+    state: Arc<State>,
+}
+
+impl Outbox {
+    /// Starts the task that hands over.
+    pub(super) fn start(appender: Appender) -> Self {
+        let (items, waiting) = mpsc::unbounded_channel();
+        let state = Arc::new(State::default());
+        tokio::spawn(hand_over(appender, waiting, state.clone()));
+        Self { items, state }
+    }
+
+    /// Whether more may be read.
+    pub(super) fn has_room(&self) -> bool {
+        self.state.waiting_bytes.load(Relaxed) < OUTBOX_BYTES
+    }
+
+    /// Waits until something was taken, or the spool is closed.
+    pub(super) async fn taken(&self) {
+        self.state.taken.notified().await;
+    }
+
+    /// Whether the spool takes nothing any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.is_closed.load(Relaxed)
+    }
+
+    /// Hands over events.
+    pub(super) fn read(&self, read: FileRead) {
+        let bytes = read.events.memory_bytes();
+        self.state.waiting_bytes.fetch_add(bytes, Relaxed);
+        self.send(Item::Read(read));
+    }
+
+    /// Hands over checkpoints without events; `settles` when with them each file that is read
+    /// has one.
+    pub(super) fn note(&self, checkpoints: Vec<Checkpoint>, settles: bool) {
+        if settles || !checkpoints.is_empty() {
+            self.send(Item::Notes {
+                checkpoints,
+                settles,
+            });
+        }
+    }
+
+    /// Waits until everything handed over so far is on disk. False when the spool closed
+    /// first.
+    pub(super) async fn flush(&self) -> bool {
+        let (done, answer) = oneshot::channel();
+        self.send(Item::Flush(done));
+        answer.await.is_ok()
+    }
+
+    fn send(&self, item: Item) {
+        // The task ends only when the spool has closed, and then nothing more is kept.
+        let _ = self.items.send(item);
+    }
+}
+
+/// What was handed to the spool last. Receipts come in order: these speak for all before.
+#[derive(Default)]
+struct Last {
+    read: Option<Pending>,
+    note: Option<Noted>,
+}
+
+async fn hand_over(
+    appender: Appender,
+    mut waiting: mpsc::UnboundedReceiver<Item>,
+    state: Arc<State>,
+) {
+    let mut last = Last::default();
+    while let Some(item) = waiting.recv().await {
+        let done = match item {
+            Item::Read(read) => {
+                let bytes = read.events.memory_bytes();
+                let pending = appender.append_file(read, Want::Durable).await;
+                state.waiting_bytes.fetch_sub(bytes, Relaxed);
+                pending.map(|pending| last.read = Some(pending))
+            }
+            Item::Notes {
+                checkpoints,
+                settles,
+            } => note(&appender, checkpoints, settles)
+                .await
+                .map(|noted| last.note = Some(noted)),
+            Item::Flush(answer) => settle(&mut last).await.map(|()| {
+                // Whoever asked may have gone.
+                let _ = answer.send(());
+            }),
+        };
+        match done {
+            Ok(()) => {}
+            Err(AppendError::Closed) => break,
+            Err(error) => error!(%error, "the spool did not take what was read of a file"),
+        }
+        state.taken.notify_one();
+    }
+    state.is_closed.store(true, Relaxed);
+    state.taken.notify_one();
+}
+
+async fn note(
+    appender: &Appender,
+    checkpoints: Vec<Checkpoint>,
+    settles: bool,
+) -> Result<Noted, AppendError> {
+    if settles {
+        appender.settle(checkpoints).await
+    } else {
+        appender.note(checkpoints).await
+    }
+}
+
+async fn settle(last: &mut Last) -> Result<(), AppendError> {
+    if let Some(mut pending) = last.read.take() {
+        pending.receipt().await?;
+    }
+    match last.note.take() {
+        Some(noted) => noted.durable().await,
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,494 @@
+//! The loop that looks after all followed files: when to look around, whose turn it is, and
+//! what becomes of a file that ended.
+//!
+//! Fair: each file with something to read gets one turn, then the next file. Never waits for
+//! the spool with its eyes shut; see `outbox`.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use super::commands::Command;
+use super::files::Files;
+use super::follow::{Follow, Presence};
+use super::framing::Tail;
+use super::input::Input;
+use super::open::OpenError;
+use super::outbox::Outbox;
+use super::scan::Scan;
+use super::turn::{Reading, Turned, Window, turn};
+use super::wake::Wake;
+use crate::event::Checkpoint;
+use crate::input::connection::unix_millis;
+use crate::input::stop::Stop;
+use crate::spool::FileRead;
+
+/// Time between two looks at files that were written to lately, in case that nothing tells.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+
+/// A file is looked at in that way until it has not grown for this long.
+const POLLED_FOR: Duration = Duration::from_secs(30);
+
+/// Checkpoints that change without events are gathered for this long: each hand-over of
+/// them costs the spool two syncs.
+const NOTE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Shortest time between two looks around, however many names change.
+const SCAN_PAUSE: Duration = Duration::from_millis(20);
+
+/// Time between two hearings of notifications while there is much to read.
+const HEAR_INTERVAL: Duration = Duration::from_millis(5);
+
+/// A file that grows by single lines is read at most this often.
+const SETTLE: Duration = Duration::from_millis(2);
+
+/// Everything of the thread "tail".
+pub(super) struct Tailer {
+    pub(super) inputs: Vec<Input>,
+    pub(super) files: Files,
+    pub(super) outbox: Outbox,
+    wake: Option<Wake>,
+    window: Window,
+    ready: VecDeque<u64>,
+    /// Files that are looked at often.
+    lively: BTreeSet<u64>,
+    /// Files whose checkpoint has changed without events, or that are to be forgotten.
+    pub(super) dirty: BTreeSet<u64>,
+    next_note: Instant,
+    next_scan: Instant,
+    next_poll: Instant,
+    next_hearing: Instant,
+    last_scan: Instant,
+    is_first: bool,
+}
+
+impl Tailer {
+    pub(super) fn new(
+        inputs: Vec<Input>,
+        files: Files,
+        dirty: BTreeSet<u64>,
+        outbox: Outbox,
+    ) -> Self {
+        let wake = Wake::new().inspect_err(|error| {
+            warn!(%error, "inotify is not available; files are looked at every scan_interval");
+        });
+        let now = Instant::now();
+        Self {
+            inputs,
+            files,
+            outbox,
+            wake: wake.ok(),
+            window: Window::default(),
+            ready: VecDeque::new(),
+            lively: BTreeSet::new(),
+            dirty,
+            next_note: now,
+            next_scan: now,
+            next_poll: now,
+            next_hearing: now,
+            last_scan: now,
+            is_first: true,
+        }
+    }
+
+    /// Follows files until `stop` is asked for or the spool closes.
+    pub(super) async fn run(
+        mut self,
+        mut stop: Stop,
+        mut commands: mpsc::Receiver<Command>,
+        looked: std::sync::mpsc::Sender<()>,
+    ) {
+        self.scan(Instant::now()).await;
+        // Whoever waited may have gone on.
+        let _ = looked.send(());
+        loop {
+            let now = Instant::now();
+            self.hear(now);
+            if now >= self.next_scan {
+                self.scan(now).await;
+            }
+            if now >= self.next_poll {
+                self.poll(now);
+            }
+            if now >= self.next_note && !self.dirty.is_empty() {
+                self.note_dirty(now, Vec::new());
+            }
+            if self.outbox.is_closed() {
+                break;
+            }
+            while let Ok(command) = commands.try_recv() {
+                self.serve(command).await;
+            }
+            if self.outbox.has_room()
+                && let Some(key) = self.ready.pop_front()
+            {
+                self.take_turn(key, now);
+                // The outbox and the notifications get their turn as well.
+                tokio::task::yield_now().await;
+                if !stop.is_asked() {
+                    continue;
+                }
+            }
+            tokio::select! {
+                biased;
+                () = stop.asked() => break,
+                Some(command) = commands.recv() => self.serve(command).await,
+                () = self.outbox.taken(), if !self.outbox.has_room() => {}
+                () = heard(self.wake.as_ref()), if self.outbox.has_room() => {
+                    self.next_hearing = now;
+                    tokio::time::sleep(SETTLE).await;
+                }
+                () = tokio::time::sleep_until(self.next_look().into()) => {}
+            }
+        }
+        self.note_dirty(Instant::now(), Vec::new());
+        if !self.outbox.flush().await {
+            info!("the spool closed before the last lines read were on disk; they are read again");
+        }
+    }
+
+    /// When there is something to do although nothing happens.
+    fn next_look(&self) -> Instant {
+        let poll = (!self.lively.is_empty()).then_some(self.next_poll);
+        let note = (!self.dirty.is_empty()).then_some(self.next_note);
+        let others = poll.into_iter().chain(note);
+        others.fold(self.next_scan, Instant::min)
+    }
+
+    /// Looks around as soon as may be.
+    pub(super) fn look_soon(&mut self) {
+        self.next_scan = self.next_scan.min(self.last_scan + SCAN_PAUSE);
+    }
+
+    /// Takes what inotify has to say.
+    fn hear(&mut self, now: Instant) {
+        let Some(wake) = self.wake.as_mut().filter(|_| now >= self.next_hearing) else {
+            return;
+        };
+        self.next_hearing = now + HEAR_INTERVAL;
+        let changes = wake.take();
+        if changes.names {
+            self.look_soon();
+        }
+        for path in changes.written {
+            for input in 0..self.inputs.len() {
+                if let Some(key) = self.files.with_path(input, &path) {
+                    self.queue(key);
+                }
+            }
+        }
+    }
+
+    /// Looks around for all inputs.
+    async fn scan(&mut self, now: Instant) {
+        let mut folders = BTreeSet::<PathBuf>::new();
+        let mut ready = Vec::new();
+        let mut notes = Vec::new();
+        for input in &mut self.inputs {
+            let mut outcome = Scan::run(input, &mut self.files, now, self.is_first);
+            folders.append(&mut outcome.folders);
+            ready.append(&mut outcome.ready);
+            self.dirty.append(&mut outcome.dirty);
+            notes.extend(outcome.patterns);
+        }
+        if let Some(wake) = &mut self.wake {
+            wake.watch(&folders);
+        }
+        // The patterns are known only once each file that they found has its checkpoint.
+        if self.is_first || !notes.is_empty() {
+            self.note_dirty(now, notes);
+            // What is left out for good has to be on disk before anything is read.
+            self.outbox.flush().await;
+        }
+        self.is_first = false;
+        for key in ready {
+            self.hold(key);
+            self.queue(key);
+        }
+        self.limit_deleted();
+        self.count();
+        let longest = Duration::from_secs(3600);
+        let intervals = self.inputs.iter().map(|input| input.config.scan_interval);
+        self.last_scan = Instant::now();
+        self.next_scan = self.last_scan + intervals.min().unwrap_or(longest);
+    }
+
+    /// Looks at files that were written to lately, and at those that wait for a time to pass.
+    fn poll(&mut self, now: Instant) {
+        self.next_poll = now + POLL_INTERVAL;
+        for key in std::mem::take(&mut self.lively) {
+            let Some(follow) = self.files.get(key) else {
+                continue;
+            };
+            if needs_polling(follow, now) {
+                self.lively.insert(key);
+                self.queue(key);
+            }
+        }
+    }
+
+    /// Hands over the checkpoints that changed without events, and `more` behind them.
+    pub(super) fn note_dirty(&mut self, now: Instant, more: Vec<Checkpoint>) {
+        self.next_note = now + NOTE_INTERVAL;
+        let dirty = std::mem::take(&mut self.dirty);
+        let of_files = dirty.into_iter().map(|key| match self.files.get(key) {
+            Some(follow) => follow.checkpoint(),
+            None => Checkpoint { key, value: None },
+        });
+        self.outbox
+            .note(of_files.chain(more).collect(), self.is_first);
+    }
+
+    pub(super) fn queue(&mut self, key: u64) {
+        if let Some(follow) = self.files.get_mut(key)
+            && !follow.is_queued
+            && !follow.finished
+        {
+            follow.is_queued = true;
+            self.ready.push_back(key);
+        }
+    }
+
+    /// Opens a file. True when it is open then.
+    pub(super) fn hold_open(&mut self, key: u64) -> bool {
+        let input = self.files.get(key).map(|follow| follow.input);
+        let Some(input) = input.and_then(|input| self.inputs.get_mut(input)) else {
+            return false;
+        };
+        input.make_room(&mut self.files);
+        let follow = self.files.get_mut(key);
+        follow.is_some_and(|follow| follow.handle.is_some() || input.open(follow).is_ok())
+    }
+
+    /// Opens a file that has something to read as long as there is room: once it is open,
+    /// nobody can take its bytes away.
+    fn hold(&mut self, key: u64) {
+        let Some(follow) = self.files.get_mut(key) else {
+            return;
+        };
+        let Some(input) = self.inputs.get_mut(follow.input) else {
+            return;
+        };
+        let has_room = input.handles.len() < input.config.max_open_files as usize;
+        if follow.handle.is_none() && has_room {
+            let opened = input.open(follow);
+            note_opening(input, follow, opened);
+        }
+    }
+
+    /// One turn of one file.
+    fn take_turn(&mut self, key: u64, now: Instant) {
+        let Some(input) = self.files.get(key).map(|follow| follow.input) else {
+            return;
+        };
+        let Some(input) = self.inputs.get_mut(input) else {
+            return;
+        };
+        let has_room = self.files.get(key).is_some_and(|f| f.handle.is_some())
+            || input.make_room(&mut self.files);
+        let Some(follow) = self.files.get_mut(key) else {
+            return;
+        };
+        follow.is_queued = false;
+        let mut is_gone = false;
+        if follow.handle.is_none() {
+            let opened = if has_room {
+                input.open(follow)
+            } else {
+                Err(OpenError::NoHandle)
+            };
+            is_gone = opened.as_ref().err() == Some(&OpenError::Gone);
+            note_opening(input, follow, opened);
+        }
+        let Some(file) = follow.handle.take() else {
+            if is_gone {
+                self.look_soon();
+            }
+            return;
+        };
+        let tail = follow.tail(input.config.multiline.as_ref().map(|m| m.timeout), now);
+        let unread = follow.unread();
+        let (before, size) = (follow.progress, follow.size);
+        let turned = turn(follow, &file, &input.framing, &mut self.window, tail);
+        input.keep(follow, file);
+        self.lively.insert(key);
+        match turned {
+            Ok(Turned::Nothing) => self.ended(key, tail),
+            Ok(Turned::Rewritten) => self.rewritten(key, unread),
+            Ok(Turned::Read(reading)) => self.read(key, reading),
+            Err(error) => {
+                (follow.progress, follow.size) = (before, size);
+                input.stats.errors.fetch_add(1, Relaxed);
+                warn!(path = %follow.at.display(), %error, "cannot read; trying again");
+                follow.error = Some(format!("cannot be read: {error}"));
+                input.close(follow);
+            }
+        }
+    }
+
+    fn read(&mut self, key: u64, reading: Reading) {
+        let Some(follow) = self.files.get_mut(key) else {
+            return;
+        };
+        follow.error = None;
+        if let Some(input) = self.inputs.get(follow.input) {
+            input.stats.read(&reading.portions, reading.left_out);
+        }
+        for portion in reading.portions {
+            let (consumed, skipping) = (portion.consumed, portion.skipping);
+            self.outbox.read(FileRead {
+                checkpoint: follow.checkpoint_at(consumed, skipping, portion.mark),
+                events: portion.events,
+                source: follow.source.clone(),
+                received: unix_millis(),
+                runs: vec![portion.run],
+            });
+            self.dirty.remove(&key);
+        }
+        let unread = follow.unread();
+        if reading.rewritten {
+            self.rewritten(key, unread);
+        } else if reading.more {
+            self.queue(key);
+        }
+    }
+
+    /// The file holds other content than before: what was not read of the old one is lost to
+    /// us, and what was written after our last look nobody can know.
+    fn rewritten(&mut self, key: u64, unread: u64) {
+        let Some(mut follow) = self.files.remove(key) else {
+            return;
+        };
+        let Some(input) = self.inputs.get_mut(follow.input) else {
+            return;
+        };
+        input.stats.possible_loss(unread);
+        warn!(path = %follow.at.display(), unread,
+            "truncated and written anew; read from its beginning");
+        input.handles.closed(key);
+        self.lively.remove(&key);
+        follow.rewritten();
+        self.dirty.extend([key, follow.key]);
+        if follow.handle.is_some() {
+            input.handles.used(follow.key);
+        }
+        let key = follow.key;
+        self.files.insert(follow);
+        self.queue(key);
+    }
+
+    /// Nothing is left to read: a file that is gone for good is let go.
+    fn ended(&mut self, key: u64, tail: Tail) {
+        let Some(follow) = self.files.get(key) else {
+            return;
+        };
+        if follow.presence == Presence::Deleted && tail == Tail::Ended && follow.unread() == 0 {
+            self.let_go(key);
+        }
+    }
+
+    pub(super) fn let_go(&mut self, key: u64) {
+        let Some(mut follow) = self.files.remove(key) else {
+            return;
+        };
+        if let Some(input) = self.inputs.get_mut(follow.input) {
+            input.close(&mut follow);
+        }
+        self.lively.remove(&key);
+        self.dirty.insert(key);
+    }
+
+    /// Deleted files take disk space as long as they are open: beyond the limits the
+    /// longest quiet one is given up.
+    fn limit_deleted(&mut self) {
+        for index in 0..self.inputs.len() {
+            while let Some((key, unread)) = self.deleted_too_much(index) {
+                if let (Some(input), Some(follow)) = (self.inputs.get(index), self.files.get(key)) {
+                    input.stats.possible_loss(unread);
+                    error!(input = %input.name, path = %follow.path.display(), unread,
+                        "a deleted file is given up before it was read to its end: \
+                         max_deleted_files or max_deleted_bytes is reached");
+                }
+                self.let_go(key);
+            }
+        }
+    }
+
+    /// The file to be given up, when an input holds more deleted files than it may.
+    fn deleted_too_much(&self, index: usize) -> Option<(u64, u64)> {
+        let input = self.inputs.get(index)?;
+        let held = |follow: &&Follow| {
+            follow.input == index && follow.presence == Presence::Deleted && follow.unread() > 0
+        };
+        let bytes = |follow: &Follow| {
+            let stat = follow
+                .handle
+                .as_ref()
+                .and_then(|file| super::identity::Stat::of(file).ok());
+            stat.map_or(0, |stat| stat.disk_bytes)
+        };
+        let count = self.files.iter().filter(held).count();
+        let total: u64 = self.files.iter().filter(held).map(bytes).sum();
+        input.stats.deleted_files.store(count as u64, Relaxed);
+        input.stats.deleted_bytes.store(total, Relaxed);
+        let fits = count <= input.config.max_deleted_files as usize
+            && total <= input.config.max_deleted_bytes;
+        let oldest = self
+            .files
+            .iter()
+            .filter(held)
+            .min_by_key(|follow| follow.grown);
+        oldest
+            .filter(|_| !fits)
+            .map(|follow| (follow.key, follow.unread()))
+    }
+
+    /// Brings the counters that are not counted one by one up to date.
+    fn count(&self) {
+        for input in &self.inputs {
+            let of_input = self
+                .files
+                .iter()
+                .filter(|follow| follow.input == input.index);
+            let (files, lag) = of_input.fold((0, 0), |(files, lag), follow| {
+                (files + 1, lag + follow.unread())
+            });
+            input.stats.files.store(files, Relaxed);
+            input.stats.lag_bytes.store(lag, Relaxed);
+        }
+    }
+}
+
+/// Whether a file is to be looked at although nothing tells of it.
+fn needs_polling(follow: &Follow, now: Instant) -> bool {
+    let is_fresh = now.saturating_duration_since(follow.grown) < POLLED_FOR;
+    let waits = follow.lag() > 0 || follow.progress.is_open();
+    match follow.presence {
+        Presence::Listed => is_fresh || waits,
+        Presence::Moved => is_fresh || follow.unread() > 0,
+        Presence::Deleted => true,
+        Presence::Missing(_) => false,
+    }
+}
+
+/// Notes how an opening went. A file that is gone is left to the next look.
+fn note_opening(input: &Input, follow: &mut Follow, opened: Result<(), OpenError>) {
+    let failed = opened.err().filter(|error| *error != OpenError::Gone);
+    let text = failed.as_ref().map(ToString::to_string);
+    if let Some(error) = failed.filter(|_| follow.error != text) {
+        warn!(input = %input.name, path = %follow.at.display(), %error, "not read");
+        input.stats.errors.fetch_add(1, Relaxed);
+    }
+    follow.error = text;
+}
+
+async fn heard(wake: Option<&Wake>) {
+    match wake {
+        Some(wake) => wake.ready().await,
+        None => std::future::pending().await,
+    }
+}

@@ -6,7 +6,7 @@ CARGO ?= cargo
 # The tools that the package targets need are named in CONTRIBUTING.md.
 TARGET ?= x86_64-unknown-linux-musl
 
-.PHONY: all setup demo test check bench assets reference deb rpm static test-package deny clean
+.PHONY: all setup demo test fuzz check bench assets reference deb rpm static test-package deny clean
 
 all:
 	$(CARGO) build --release --locked
@@ -23,6 +23,11 @@ demo: setup
 # The whole suite, against a real Kafka. Root adds the tests that mount file systems.
 test: setup
 	$(CARGO) test --locked --workspace
+
+# Every fuzz target in turn, SECONDS each; `make fuzz SECONDS=3600`.
+SECONDS ?= 60
+fuzz:
+	scripts/fuzz.sh $(SECONDS)
 
 # What a change must pass before the suite.
 check:

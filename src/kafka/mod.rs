@@ -34,6 +34,8 @@ mod control;
 mod core;
 mod creation;
 pub mod doctor;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod link;
 mod listing;
 mod outcome;

@@ -32,6 +32,8 @@ mod cursor;
 mod dead_letter;
 mod delivery;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod generations;
 mod highwater;
 mod histogram;

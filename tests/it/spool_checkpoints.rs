@@ -445,14 +445,16 @@ fn what_has_one_checkpoint_is_never_split_and_knows_its_file() {
             checkpoint: checkpoint(8, 1),
         }
     };
-    let reads = [
+    // The large one keeps the committer busy, so that the others meet in one commit.
+    let mut reads = vec![
+        (1, 3_000_000),
         (10, 10),
         (4, FILE_READ_BYTES / 4),
         (FILE_READ_EVENTS, 8),
         (3, 1000),
-        (1, 3_000_000),
         (2, FILE_READ_BYTES / 2),
     ];
+    reads.extend([(5, 30_000); 24]);
     let ranges: Vec<_> = rig.block_on(async {
         let mut pending = Vec::new();
         for (events, bytes) in reads {

@@ -59,6 +59,7 @@ mod spool_model;
 mod spool_rig;
 /// Log files, followed through rotation and kill -9.
 mod tail;
+mod tail_lines;
 /// The import rules of the tree.
 mod tidy;
 /// The unit file by systemd's own measure.

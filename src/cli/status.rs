@@ -86,6 +86,9 @@ impl Screen {
                 &format!("{error}, for {}", seconds_in_words(since)),
             );
         }
+        if let Some(unverified) = text(kafka, "/unverified") {
+            self.line("INSECURE", &unverified);
+        }
         for broker in list(kafka, "/brokers") {
             self.line("broker", &described(broker, &["id"], &[]));
         }
@@ -95,11 +98,19 @@ impl Screen {
                 &described(partition, &["topic", "partition"], &[]),
             );
         }
-        let rest = described(
-            kafka,
-            &[],
-            &["halted", "topics", "brokers", "partitions", "last_error"],
-        );
+        for certificate in list(kafka, "/certificates") {
+            self.line("certificate", &described(certificate, &["whose"], &[]));
+        }
+        let shown = [
+            "halted",
+            "brokers",
+            "topics",
+            "partitions",
+            "last_error",
+            "unverified",
+            "certificates",
+        ];
+        let rest = described(kafka, &[], &shown);
         self.line("kafka", &rest);
     }
 }
@@ -273,8 +284,9 @@ mod tests {
             "inputs": [{"name": "app", "connections": 2, "refused": {"too_long": 4, "busy": 0}}],
             "drain": {"lanes": [{"topic": "t", "partition": 0, "in_flight": 5, "lagging": false}],
                 "doomed": [["u", "unknown topic"]]},
-            "kafka": {"halted": "wrong password",
+            "kafka": {"halted": "wrong password", "unverified": "NOTHING IS VERIFIED",
                 "topics": [{"topic": "u", "error": "topic u: gone", "for_seconds": 61}],
+                "certificates": [{"whose": "broker k:9093", "days_left": 12}],
                 "brokers": [{"id": 1,
                 "connection": {"up": true, "address": "k:9092", "error": null}}]},
         }));
@@ -290,7 +302,9 @@ mod tests {
              partition   t 0 in_flight=5\n\
              HALTED      wrong password\n\
              TOPIC       topic u: gone, for 1m 1s\n\
+             INSECURE    NOTHING IS VERIFIED\n\
              broker      1 connection.address=k:9092 connection.up\n\
+             certificate broker k:9093 days_left=12\n\
              REFUSED     u: unknown topic"
         );
     }

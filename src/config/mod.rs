@@ -20,6 +20,7 @@ mod quantity;
 mod reload;
 mod report;
 mod routes;
+pub mod sasl;
 mod schema;
 pub mod secret;
 mod section;
@@ -37,6 +38,7 @@ pub use pem::PemSource;
 pub use reload::{Change, changes};
 pub use report::{Diagnostic, Report, Severity};
 pub use routes::{ROUTE_BATCH_BYTES, RouteConfig, RouteTest, RoutingConfig};
+pub use sasl::{SaslConfig, SaslMechanism};
 pub use schema::schema;
 pub use secret::{Secret, SecretError, SecretSource};
 pub use show::show;
@@ -288,28 +290,6 @@ pub struct TlsIdentity {
     pub key: PemSource,
     /// `ssl.key.password`: opens an encrypted PKCS#8 key.
     pub key_password: Option<SecretSource>,
-}
-
-/// SASL towards the brokers.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SaslConfig {
-    /// `sasl.mechanism`
-    pub mechanism: SaslMechanism,
-    /// `sasl.username`
-    pub username: String,
-    /// `sasl.password`; read again at every login.
-    pub password: SecretSource,
-}
-
-/// The SASL mechanisms spoken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SaslMechanism {
-    /// RFC 4616
-    Plain,
-    /// RFC 7677
-    ScramSha256,
-    /// RFC 5802 with SHA-512
-    ScramSha512,
 }
 
 /// Codec of Kafka record batches, with its level where it has one.

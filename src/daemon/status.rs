@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::config::Config;
+use crate::config::certificate::in_words;
 use crate::drain::Drain;
 use crate::input::file::stats::FileStats;
 use crate::input::stats::InputStats;
@@ -272,6 +273,13 @@ fn kafka(kafka: &KafkaStatus) -> Value {
             "error": topic.error,
             "for_seconds": now.saturating_duration_since(topic.since).as_secs(),
         })).collect::<Vec<_>>(),
+        "unverified": kafka.unverified,
+        "certificates": kafka.certificates.iter().map(|certificate| json!({
+            "whose": certificate.whose,
+            "subject": certificate.subject,
+            "expires": in_words(certificate.not_after),
+            "days_left": days_left(certificate.not_after),
+        })).collect::<Vec<_>>(),
         "totals": {
             "acked_batches": kafka.totals.acked_batches,
             "acked_bytes": kafka.totals.acked_bytes,
@@ -280,6 +288,16 @@ fn kafka(kafka: &KafkaStatus) -> Value {
             "maybe_duplicate_records": kafka.totals.maybe_duplicate_records,
         },
     })
+}
+
+/// Whole days until a time; negative when it is over.
+fn days_left(end: SystemTime) -> i64 {
+    const DAY: u64 = 24 * 60 * 60;
+    let days = |time: Duration| i64::try_from(time.as_secs() / DAY).unwrap_or(i64::MAX);
+    match end.duration_since(SystemTime::now()) {
+        Ok(left) => days(left),
+        Err(over) => -days(over.duration()) - 1,
+    }
 }
 
 fn unix_millis() -> i64 {

@@ -7,6 +7,7 @@
 //!
 //! With acks=0 a broker does not answer. A request is then taken for delivered when it was
 //! written and a small one behind it was answered, or when the connection is lost.
+//! Logins and certificates are renewed by `upkeep` in between.
 //! Decides nothing about batches; see `core`.
 
 use std::collections::VecDeque;
@@ -25,11 +26,9 @@ use super::backoff::Backoff;
 use super::connect::{Connection, Connector, request_failure};
 use super::core::RequestId;
 use super::link::Link;
+use super::upkeep::Upkeep;
 use super::wire::{MetadataQuery, Produce, Produced};
 use crate::config::HostPort;
-
-/// Part of a login's lifetime after which the connection is renewed in a quiet moment.
-const LOGIN_RENEWAL: f64 = 0.8;
 
 /// Requests with acks=0 on one connection: the messenger remembers each until the connection
 /// ends, some hundred bytes apiece.
@@ -110,6 +109,8 @@ enum Ended {
     Broken(String),
     /// It is to be made anew for the next request.
     Idle,
+    /// Another one goes on in its place; nothing was in flight.
+    Replaced(Box<Connection>),
 }
 
 impl<F: Fn(BrokerEvent) + Send> BrokerTask<F> {
@@ -134,18 +135,23 @@ impl<F: Fn(BrokerEvent) + Send> BrokerTask<F> {
                 Ok(connection) => {
                     self.tell(BrokerNews::Up);
                     let mut answered = false;
-                    let reason = match self.serve(connection, first.take(), &mut answered).await {
-                        Ended::Retired => return,
-                        Ended::Broken(reason) => reason,
-                        Ended::Idle => {
-                            self.tell(BrokerNews::Idle);
-                            failures = 0;
-                            first = self.commands.recv().await;
-                            if first.is_none() {
-                                return;
-                            }
-                            continue;
+                    let mut connection = connection;
+                    let reason = loop {
+                        match self.serve(connection, first.take(), &mut answered).await {
+                            Ended::Retired => return,
+                            Ended::Broken(reason) => break Some(reason),
+                            Ended::Idle => break None,
+                            Ended::Replaced(next) => connection = *next,
                         }
+                    };
+                    let Some(reason) = reason else {
+                        self.tell(BrokerNews::Idle);
+                        failures = 0;
+                        first = self.commands.recv().await;
+                        if first.is_none() {
+                            return;
+                        }
+                        continue;
                     };
                     if answered {
                         failures = 0;
@@ -217,6 +223,7 @@ impl<F: Fn(BrokerEvent) + Send> BrokerTask<F> {
             Ended::Retired => "the broker is no longer used",
             Ended::Broken(reason) => reason,
             Ended::Idle => "the connection was idle",
+            Ended::Replaced(_) => "the connection is replaced", // and nothing is open
         };
         for Open {
             request, unasked, ..
@@ -244,9 +251,8 @@ impl<F: Fn(BrokerEvent) + Send> BrokerTask<F> {
         let max_idle = self.connector.config().connections_max_idle;
         let mut unasked = 0;
         let mut idle_since = Instant::now();
-        let renewal = connection
-            .lifetime
-            .map(|l| Instant::now() + l.mul_f64(LOGIN_RENEWAL));
+        let (connector, address) = (self.connector.clone(), self.address.clone());
+        let mut upkeep = Upkeep::new(&connector, connection, &address);
         let mut flights: FuturesUnordered<Flight> = FuturesUnordered::new();
         let mut retired = false;
         loop {
@@ -254,8 +260,8 @@ impl<F: Fn(BrokerEvent) + Send> BrokerTask<F> {
                 if retired {
                     return Ended::Retired;
                 }
-                if renewal.is_some_and(|at| at <= Instant::now()) {
-                    return Ended::Broken("the login is renewed before it expires".into());
+                if let Some(successor) = upkeep.successor() {
+                    return Ended::Replaced(Box::new(successor));
                 }
                 if max_idle.is_some_and(|most| idle_since.elapsed() >= most)
                     || unasked >= UNASKED_MAX
@@ -263,11 +269,13 @@ impl<F: Fn(BrokerEvent) + Send> BrokerTask<F> {
                     return Ended::Idle;
                 }
             }
+            upkeep.begin();
             let overdue = overdue_at(open, connection.pulse.moved_at(), limit);
             let idle = max_idle.filter(|_| open.is_empty());
             let idle = idle.map(|most| idle_since + most);
-            let wake = [overdue, renewal, idle].into_iter().flatten().min();
+            let wake = [overdue, upkeep.due(), idle].into_iter().flatten().min();
             let pause = wake.map_or(limit, |at| at.saturating_duration_since(Instant::now()));
+            let taking = !retired && !upkeep.holds_requests();
             tokio::select! {
                 biased;
                 Some((request, result)) = flights.next() => match result {
@@ -279,7 +287,10 @@ impl<F: Fn(BrokerEvent) + Send> BrokerTask<F> {
                     }
                     Err(error) => return Ended::Broken(request_failure(&error)),
                 },
-                command = next(&mut first, &mut self.commands), if !retired => match command {
+                kept = upkeep.step() => if let Err(failure) = kept {
+                    return Ended::Broken(failure.to_string());
+                },
+                command = next(&mut first, &mut self.commands), if taking => match command {
                     None => retired = true,
                     Some(command) => {
                         open.push_back(Open::new(&command));

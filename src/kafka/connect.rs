@@ -3,9 +3,10 @@
 //! Files and secrets are read again for each connection, so that what a person mends is
 //! taken up without a restart. Does not retry; its callers do, each with its own backoff.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rskafka::messenger::{Messenger, RequestError, SyncVersionsError};
@@ -16,8 +17,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::backoff::Backoff;
 use super::link::{Link, Pulse, Stream};
-use super::sasl::{self, SaslFailure};
-use super::tls::{self, TlsFailure, TlsSession};
+use super::sasl::{Keep, Login, SaslFailure};
+use super::status::CertificateStatus;
+use super::tls::{self, Files, TlsFailure, TlsSession};
+use super::upkeep;
+use crate::config::certificate::Facts;
 use crate::config::{HostPort, KafkaConfig};
 
 /// Largest answer that is read. Ours are small: an answer to a produce request takes some
@@ -27,6 +31,9 @@ const MAX_ANSWER_BYTES: usize = 8 << 20;
 /// Bytes the kernel may take from us beyond what it can send now. Small, so that bytes
 /// taken mean bytes sent and the request deadline sees a slow link as alive.
 const NOT_SENT_LOW_WATER: u32 = 128 << 10;
+
+/// Most certificates that the status shows: as many brokers as a big cluster has.
+const CERTIFICATES_MAX: usize = 256;
 
 /// Idle time before the first keepalive probe, and between probes: a broker that vanished
 /// while nothing was sent is noticed within about a minute.
@@ -130,11 +137,18 @@ impl ConnectError {
 #[derive(Debug)]
 pub(super) struct Connector {
     config: KafkaConfig,
+    keep: Keep,
+    /// By whose they are.
+    certificates: Mutex<BTreeMap<String, Facts>>,
 }
 
 impl Connector {
     pub(super) fn new(config: KafkaConfig) -> Arc<Self> {
-        Arc::new(Self { config })
+        Arc::new(Self {
+            config,
+            keep: Keep::default(),
+            certificates: Mutex::default(),
+        })
     }
 
     pub(super) fn config(&self) -> &KafkaConfig {
@@ -201,6 +215,8 @@ impl Connector {
         deadline: Instant,
         trace: &mut Trace,
     ) -> Result<Connection, ConnectError> {
+        // Before they are read: what changes meanwhile is noticed later.
+        let files = self.files();
         let tcp = self.tcp(to, deadline, trace).await?;
         let socket = SockRef::from(&tcp).try_clone();
         let socket = socket.map_err(ConnectError::Socket)?;
@@ -208,8 +224,9 @@ impl Connector {
             None => Stream::Plain(tcp),
             Some(tls) => {
                 trace.step = Step::Tls;
-                let stream = tls::handshake(tls, &to.host, tcp).await?;
-                trace.tls = Some(TlsSession::of(&stream));
+                let (stream, session) = tls::handshake(tls, &to.host, tcp).await?;
+                self.note(to, &session);
+                trace.tls = Some(session);
                 Stream::Tls(Box::new(stream))
             }
         };
@@ -226,16 +243,99 @@ impl Connector {
             });
         }
         let mut lifetime = None;
-        if let Some(sasl) = &self.config.sasl {
+        if self.config.sasl.is_some() {
             trace.step = Step::Sasl;
-            lifetime = sasl::login(&messenger, sasl).await?;
+            lifetime = self.login(&messenger, to).await?;
         }
         Ok(Connection {
             messenger: Arc::new(messenger),
             pulse,
             socket,
             lifetime,
+            made: Instant::now(),
+            files,
         })
+    }
+
+    async fn login(
+        &self,
+        messenger: &Messenger<Link>,
+        to: &HostPort,
+    ) -> Result<Option<Duration>, SaslFailure> {
+        let Some(config) = &self.config.sasl else {
+            return Ok(None);
+        };
+        let login = Login {
+            messenger,
+            config,
+            host: &to.host,
+            keep: &self.keep,
+            limit: self.config.connect_timeout,
+        };
+        login.run().await
+    }
+
+    /// Logs in once more over a connection that is in use (KIP-368); the caller sends nothing
+    /// else meanwhile.
+    pub(super) async fn login_again(
+        &self,
+        connection: &Connection,
+        to: &HostPort,
+    ) -> Result<Option<Duration>, SaslFailure> {
+        let limit = self.config.connect_timeout;
+        let done = timeout(limit, self.login(&connection.messenger, to)).await;
+        done.unwrap_or_else(|_| {
+            let words = format!("no end within {} ms", limit.as_millis());
+            Err(SaslFailure::Connection(words))
+        })
+    }
+
+    /// The state of the files that a TLS session is made with.
+    pub(super) fn files(&self) -> Option<Files> {
+        self.config.tls.as_ref().and_then(Files::of)
+    }
+
+    /// Whether the connection should be made anew before it is used again.
+    pub(super) fn is_due(&self, connection: &Connection) -> bool {
+        let renewal = connection.lifetime.map(upkeep::renewal);
+        let over = renewal.is_some_and(|time| connection.made.elapsed() >= time);
+        over || self.files() != connection.files
+    }
+
+    /// Remembers what the status tells of certificates.
+    fn note(&self, to: &HostPort, session: &TlsSession) {
+        let broker = format!("broker {}:{}", to.host, to.port);
+        let known = [
+            (broker, &session.certificate),
+            ("ours (ssl.certificate.location)".to_owned(), &session.ours),
+            ("authority (ssl.ca.location)".to_owned(), &session.authority),
+        ];
+        // Poisoned only by a panic in here, which has none.
+        let Ok(mut certificates) = self.certificates.lock() else {
+            return;
+        };
+        for (whose, facts) in known {
+            if certificates.len() >= CERTIFICATES_MAX && !certificates.contains_key(&whose) {
+                certificates.pop_first();
+            }
+            if let Some(facts) = facts {
+                certificates.insert(whose, facts.clone());
+            }
+        }
+    }
+
+    /// Certificates by the last handshakes.
+    pub(super) fn certificates(&self) -> Vec<CertificateStatus> {
+        let Ok(certificates) = self.certificates.lock() else {
+            return Vec::new();
+        };
+        let all = certificates.iter();
+        all.map(|(whose, facts)| CertificateStatus {
+            whose: whose.clone(),
+            subject: facts.subject.clone(),
+            not_after: facts.not_after,
+        })
+        .collect()
     }
 
     /// Tries every address of the name in turn, each within its share of the time.
@@ -311,6 +411,9 @@ pub(super) struct Connection {
     socket: Socket,
     /// How long the login is good for, when the broker limits it.
     pub(super) lifetime: Option<Duration>,
+    made: Instant,
+    /// The files that its TLS session was made with.
+    pub(super) files: Option<Files>,
 }
 
 impl Drop for Connection {

@@ -140,7 +140,9 @@ impl<F: Fn(ControlEvent) + Send> ControlTask<F> {
             if self.asks.is_closed() {
                 return;
             }
-            live = live.filter(|l| !l.connection.pulse.is_closed());
+            live = live.filter(|l| {
+                !l.connection.pulse.is_closed() && !self.connector.is_due(&l.connection)
+            });
             live = match live {
                 None => self.connect().await,
                 Some(live) => self.serve(live).await,

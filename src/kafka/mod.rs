@@ -14,8 +14,10 @@
 //! - `core`: its decisions about batches, without I/O; `outcome` is the table of codes.
 //! - `topics`: what metadata and answers say about the wanted topics.
 //! - `broker`: a task per leader, pipelining requests; `control`: one for metadata and ids;
-//!   `creation`: topics made on demand.
-//! - `connect`, `tls`, `sasl`, `link`: how a connection comes about, and its signs of life.
+//!   `creation`: topics made on demand; `upkeep` renews a broker's login and certificates
+//!   while requests flow.
+//! - `connect`, `tls`, `sasl`, `link`: how a connection comes about, and its signs of life;
+//!   `aws` and `https` are for logins that need more than a password.
 //! - `session`: a connection for one-off questions; `listing` and [`doctor`] stand on it.
 //! - `wire`, `read`: requests and answers on top of `rskafka`'s messenger.
 //!
@@ -24,9 +26,11 @@
 //! `buffer.memory`; requests by `max.request.size`; answers by a constant in `connect`.
 
 mod actor;
+mod aws;
 mod backoff;
 mod batch;
 mod broker;
+mod cache;
 mod cluster;
 mod codec;
 mod connect;
@@ -36,6 +40,7 @@ mod creation;
 pub mod doctor;
 #[cfg(fuzzing)]
 pub mod fuzz;
+mod https;
 mod link;
 mod listing;
 mod outcome;
@@ -47,6 +52,7 @@ mod session;
 mod status;
 mod tls;
 mod topics;
+mod upkeep;
 mod wire;
 
 pub use batch::{BatchBuilder, EncodeError, EncodedBatch, HeaderRef, RecordRef};
@@ -56,5 +62,6 @@ pub use listing::{ListError, TopicInfo, list_topics};
 pub use producer::{Producer, StartError};
 pub use report::{Batch, Expiry, Refusal, Report, TopicPartition};
 pub use status::{
-    BrokerStatus, ConnectionStatus, KafkaStatus, PartitionStatus, TopicStatus, Totals,
+    BrokerStatus, CertificateStatus, ConnectionStatus, KafkaStatus, PartitionStatus, TopicStatus,
+    Totals,
 };

@@ -3,7 +3,7 @@
 //! Plain values, made by the actor now and then; nothing is decided by them.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::TopicPartition;
 
@@ -20,6 +20,10 @@ pub struct KafkaStatus {
     pub topics: Vec<TopicStatus>,
     /// What only a person can mend (a password, a certificate, a right), in words.
     pub halted: Option<String>,
+    /// Certificates by the last handshakes: the brokers', ours, and the authority's.
+    pub certificates: Vec<CertificateStatus>,
+    /// What is not verified although it should be, in words; for tests only.
+    pub unverified: Option<&'static str>,
     /// Sums since start.
     pub totals: Totals,
 }
@@ -36,6 +40,17 @@ pub struct TopicStatus {
     pub error: String,
     /// Since when, without a success in between.
     pub since: Instant,
+}
+
+/// A certificate.
+#[derive(Debug, Clone)]
+pub struct CertificateStatus {
+    /// Whose it is, e.g. `broker kafka-1:9093`.
+    pub whose: String,
+    /// Its subject.
+    pub subject: String,
+    /// It is not good after this.
+    pub not_after: SystemTime,
 }
 
 /// A connection.

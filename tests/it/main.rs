@@ -21,6 +21,8 @@ mod drain;
 mod drain_copies;
 /// Three brokers, and the leader dies.
 mod leaders;
+/// Logins without a password.
+mod logins;
 /// The producer against brokers that fail.
 mod producer_faults;
 /// The producer against a real Apache Kafka.
@@ -29,6 +31,8 @@ mod producer_kafka;
 mod producer_rig;
 /// What the documents tell the reader to type.
 mod readme;
+/// What is renewed while events flow.
+mod renewal;
 /// The pages that map other products to routes.
 mod route_docs;
 /// Routes against a real Apache Kafka.

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use spoolway::config::sasl::PasswordLogin;
 use spoolway::config::{
     Compression, KafkaConfig, PemSource, SaslConfig, SaslMechanism, Secret, SecretSource,
     TlsConfig, TlsIdentity,
@@ -33,11 +34,11 @@ fn tls(ca: PathBuf) -> Option<TlsConfig> {
 }
 
 pub(crate) fn sasl(mechanism: SaslMechanism, password: SecretSource) -> Option<SaslConfig> {
-    Some(SaslConfig {
+    Some(SaslConfig::Password(PasswordLogin {
         mechanism,
         username: "alice".into(),
         password,
-    })
+    }))
 }
 
 pub(crate) fn inline(text: &str) -> SecretSource {

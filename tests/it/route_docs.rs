@@ -52,3 +52,24 @@ fn every_row_of_a_products_page_names_a_test_that_exists() {
         }
     }
 }
+
+#[test]
+fn every_configuration_of_the_page_about_logins_passes_check() {
+    let page = fs::read_to_string("docs/logins.md").expect("the page");
+    let blocks: Vec<&str> = page
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert!(blocks.len() > 12, "the page has its configurations");
+    for block in blocks {
+        let text = format!(
+            "[spool]\ndir = \"/s\"\n[[input]]\nname = \"app\"\ntype = \"unix\"\n\
+             path = \"/r/s\"\n[[route]]\ntopic = \"t\"\n[kafka]\n{block}"
+        );
+        let context = spoolway::config::Context::default();
+        let loaded = spoolway::config::from_text(&text, "logins.md", &context);
+        let loaded = loaded.unwrap_or_else(|report| panic!("{block}\n{report}"));
+        assert_eq!(loaded.warnings.to_string(), "", "{block}");
+    }
+}

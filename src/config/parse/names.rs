@@ -99,11 +99,12 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "sasl.login.",
-        "logins are PLAIN or SCRAM with sasl.username and sasl.password",
+        "a login is made at each connection, with what is configured then",
     ),
     (
         "sasl.oauthbearer.",
-        "OAUTHBEARER is not supported; use SCRAM-SHA-512 over SASL_SSL",
+        "a token is read, or fetched with client credentials, and its claims are the broker's to \
+         check",
     ),
     ("security.providers", "it names Java code"),
     ("socket.keepalive.enable", "TCP keepalive is always on"),

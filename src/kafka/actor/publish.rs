@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::super::status::TOPICS_SHOWN;
 use super::super::{BrokerStatus, ClusterView, KafkaStatus, Report, TopicStatus, TopicView};
 use super::{Actor, STATUS_EVERY};
+use crate::config::TlsConfig;
 
 impl Actor {
     pub(super) fn publish_cluster(&mut self, now: Instant) {
@@ -75,7 +76,21 @@ impl Actor {
             partitions: self.core.partition_status(),
             topics: self.failing_topics(now),
             halted: self.control_halt.clone().or(halted).or(refused),
+            certificates: self.connector.certificates(),
+            unverified: unverified(self.connector.config().tls.as_ref()),
             totals: self.core.totals(),
         }));
+    }
+}
+
+/// The words for what the configuration switches off.
+fn unverified(tls: Option<&TlsConfig>) -> Option<&'static str> {
+    let tls = tls?;
+    if !tls.verify_certificate {
+        Some("CERTIFICATES ARE NOT VERIFIED (enable.ssl.certificate.verification = false)")
+    } else if !tls.verify_hostname {
+        Some("HOST NAMES ARE NOT VERIFIED (ssl.endpoint.identification.algorithm)")
+    } else {
+        None
     }
 }

@@ -71,8 +71,9 @@ impl Exam<'_> {
 
     /// How to give the right that is missing.
     fn grant(&self, topic: &str) -> String {
-        let user = match &self.plan.kafka.sasl {
-            Some(sasl) => format!("User:{}", sasl.username),
+        let sasl = self.plan.kafka.sasl.as_ref();
+        let user = match sasl.and_then(|sasl| sasl.username()) {
+            Some(name) => format!("User:{name}"),
             None => "of this client".to_owned(),
         };
         format!(

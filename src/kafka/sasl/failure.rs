@@ -3,7 +3,9 @@
 use rskafka::messenger::RequestError;
 
 use crate::config::secret::SecretError;
+use crate::kafka::aws::AwsFailure;
 use crate::kafka::connect::request_failure;
+use crate::kafka::https::HttpFailure;
 
 /// Why the login failed. No text contains the password.
 #[derive(Debug, thiserror::Error)]
@@ -20,15 +22,22 @@ pub(in crate::kafka) enum SaslFailure {
         wanted: &'static str,
         offered: String,
     },
-    #[error(
-        "SASL {mechanism} login of {username:?} was refused: {reason}; check sasl.username \
-             and sasl.password"
-    )]
+    #[error("SASL {mechanism} login of {username:?} was refused: {reason}; {todo}")]
     Refused {
         mechanism: &'static str,
+        /// User name, subject of a token or access key.
         username: String,
         reason: String,
+        todo: &'static str,
     },
+    #[error("SASL OAUTHBEARER: the token has expired on {end}; put a new one in its place")]
+    OldToken { end: String },
+    #[error("SASL OAUTHBEARER: token endpoint: {0}; check sasl.oauthbearer.*")]
+    Http(#[from] HttpFailure),
+    #[error("SASL OAUTHBEARER: {url} answers no access_token; is it a token endpoint?")]
+    Endpoint { url: String },
+    #[error("SASL: {0}")]
+    Aws(#[from] AwsFailure),
     #[error("SASL {mechanism}: {reason}")]
     Exchange {
         mechanism: &'static str,
@@ -41,7 +50,12 @@ pub(in crate::kafka) enum SaslFailure {
 impl SaslFailure {
     /// Whether only a person can mend it.
     pub(in crate::kafka) fn needs_person(&self) -> bool {
-        !matches!(self, Self::Connection(_))
+        match self {
+            Self::Connection(_) => false,
+            Self::Http(failure) => failure.needs_person(),
+            Self::Aws(failure) => failure.needs_person(),
+            _ => true,
+        }
     }
 }
 

@@ -1,22 +1,28 @@
-//! The login: SASL PLAIN and SCRAM over a fresh connection.
+//! The login: PLAIN, SCRAM, OAUTHBEARER and AWS_MSK_IAM over a connection, fresh or not.
 //!
-//! The mechanisms are rsasl's, as in `rskafka`; the exchange is our own, because
+//! PLAIN and SCRAM are rsasl's, as in `rskafka`; the exchange is our own, because
 //! `rskafka`'s drops the broker's error text and the lifetime of the session (KIP-368).
-//! The password is read at each login and appears in no error and no log.
+//! Secrets are read at each login and appear in no error and no log.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rsasl::prelude::{Mechname, SASLClient, SASLConfig};
 use rskafka::messenger::Messenger;
 use zeroize::Zeroizing;
 
+use super::aws::{self, Signer};
+use super::cache::Cache;
 use super::link::Link;
-use super::wire::{SaslHello, SaslToken};
-use crate::config::{SaslConfig, SaslMechanism};
+use super::wire::{SaslAnswer, SaslHello, SaslToken};
+use crate::config::SaslConfig;
+use crate::config::sasl::{AwsCarrier, AwsLogin, BearerLogin, PasswordLogin, TokenSource};
 
+mod bearer;
 mod failure;
+mod oidc;
 
 pub(super) use failure::SaslFailure;
+use oidc::Token;
 
 /// Messages that a login may take; SCRAM takes two.
 const MAX_STEPS: usize = 8;
@@ -24,64 +30,158 @@ const MAX_STEPS: usize = 8;
 /// Answer of a listener without SASL.
 const ILLEGAL_SASL_STATE: i16 = 34;
 
-fn name(mechanism: SaslMechanism) -> &'static str {
-    match mechanism {
-        SaslMechanism::Plain => "PLAIN",
-        SaslMechanism::ScramSha256 => "SCRAM-SHA-256",
-        SaslMechanism::ScramSha512 => "SCRAM-SHA-512",
-    }
+/// What is kept between two logins.
+#[derive(Debug, Default)]
+pub(super) struct Keep {
+    token: Cache<Token>,
+    signer: Cache<Signer>,
 }
 
-/// Logs in; gives the time after which the broker wants another login, if any.
-pub(super) async fn login(
-    messenger: &Messenger<Link>,
-    config: &SaslConfig,
-) -> Result<Option<Duration>, SaslFailure> {
-    let mechanism = name(config.mechanism);
-    let broken = |reason: String| SaslFailure::Exchange { mechanism, reason };
-    let offer = messenger.request(SaslHello { mechanism }).await?;
-    if offer.code == ILLEGAL_SASL_STATE {
-        return Err(SaslFailure::NoLogin);
+/// One login over one connection.
+pub(super) struct Login<'a> {
+    pub(super) messenger: &'a Messenger<Link>,
+    pub(super) config: &'a SaslConfig,
+    /// The broker's name, which AWS_MSK_IAM signs.
+    pub(super) host: &'a str,
+    pub(super) keep: &'a Keep,
+    /// Longest time for a token or for credentials.
+    pub(super) limit: Duration,
+}
+
+impl Login<'_> {
+    /// Logs in; gives the time after which the broker wants another login, if any.
+    pub(super) async fn run(&self) -> Result<Option<Duration>, SaslFailure> {
+        self.hello().await?;
+        let last = match self.config {
+            SaslConfig::Password(login) => self.password(login).await,
+            SaslConfig::Bearer(login) => self.bearer(login).await,
+            SaslConfig::Aws(login) => self.aws(login).await,
+        };
+        if matches!(last, Err(SaslFailure::Refused { .. })) {
+            self.keep.token.forget().await;
+            self.keep.signer.forget().await;
+        }
+        let lifetime = u64::try_from(last?.lifetime_ms).ok().filter(|ms| *ms > 0);
+        Ok(lifetime.map(Duration::from_millis))
     }
-    if offer.code != 0 {
-        let offered = offer.mechanisms.join(", ");
-        return Err(SaslFailure::Mechanism {
-            wanted: mechanism,
-            offered,
-        });
+
+    async fn hello(&self) -> Result<(), SaslFailure> {
+        let mechanism = self.config.mechanism();
+        let offer = self.messenger.request(SaslHello { mechanism }).await?;
+        match offer.code {
+            0 => Ok(()),
+            ILLEGAL_SASL_STATE => Err(SaslFailure::NoLogin),
+            _ => Err(SaslFailure::Mechanism {
+                wanted: mechanism,
+                offered: offer.mechanisms.join(", "),
+            }),
+        }
     }
-    let password = config.password.read()?;
-    let credentials =
-        SASLConfig::with_credentials(None, config.username.clone(), password.expose().to_owned());
-    let client = SASLClient::new(credentials.map_err(|e| broken(e.to_string()))?);
-    let chosen = Mechname::parse(mechanism.as_bytes()).map_err(|e| broken(e.to_string()))?;
-    let session = client.start_suggested(&[chosen]);
-    let mut session = session.map_err(|e| broken(e.to_string()))?;
-    let mut received: Option<Vec<u8>> = None;
-    for _ in 0..MAX_STEPS {
-        let mut token = Zeroizing::new(Vec::new());
-        let step = session.step(received.as_deref(), &mut *token);
-        let state = step.map_err(|e| broken(format!("the broker's answer is wrong: {e}")))?;
-        let mut lifetime = None;
-        if state.has_sent_message() {
-            let answer = messenger.request(SaslToken(token)).await?;
-            if answer.code != 0 {
-                let reason = answer
-                    .message
-                    .unwrap_or_else(|| format!("code {}", answer.code));
-                let username = config.username.clone();
-                return Err(SaslFailure::Refused {
-                    mechanism,
-                    username,
-                    reason,
-                });
+
+    /// Sends one message; `who` and `todo` are for the words of a refusal.
+    async fn step(
+        &self,
+        token: Zeroizing<Vec<u8>>,
+        who: &str,
+        todo: &'static str,
+    ) -> Result<SaslAnswer, SaslFailure> {
+        let answer = self.messenger.request(SaslToken(token)).await?;
+        if answer.code == 0 {
+            return Ok(answer);
+        }
+        let reason = answer.message;
+        Err(SaslFailure::Refused {
+            mechanism: self.config.mechanism(),
+            username: who.to_owned(),
+            reason: reason.unwrap_or_else(|| format!("code {}", answer.code)),
+            todo,
+        })
+    }
+
+    fn broken(&self, reason: impl ToString) -> SaslFailure {
+        SaslFailure::Exchange {
+            mechanism: self.config.mechanism(),
+            reason: reason.to_string(),
+        }
+    }
+
+    async fn password(&self, login: &PasswordLogin) -> Result<SaslAnswer, SaslFailure> {
+        const TODO: &str = "check sasl.username and sasl.password";
+        let password = login.password.read()?;
+        let password = password.expose().to_owned();
+        let credentials = SASLConfig::with_credentials(None, login.username.clone(), password);
+        let client = SASLClient::new(credentials.map_err(|e| self.broken(e))?);
+        let chosen = Mechname::parse(self.config.mechanism().as_bytes());
+        let chosen = [chosen.map_err(|e| self.broken(e))?];
+        let mut session = client
+            .start_suggested(&chosen)
+            .map_err(|e| self.broken(e))?;
+        let mut received: Option<SaslAnswer> = None;
+        for _ in 0..MAX_STEPS {
+            let mut token = Zeroizing::new(Vec::new());
+            let given = received.as_ref().map(|answer| answer.token.as_slice());
+            let step = session.step(given, &mut *token);
+            let state =
+                step.map_err(|e| self.broken(format!("the broker's answer is wrong: {e}")))?;
+            if state.has_sent_message() {
+                received = Some(self.step(token, &login.username, TODO).await?);
             }
-            lifetime = u64::try_from(answer.lifetime_ms).ok().filter(|ms| *ms > 0);
-            received = Some(answer.token);
+            if state.is_finished() {
+                return received.ok_or_else(|| self.broken("nothing was asked"));
+            }
         }
-        if state.is_finished() {
-            return Ok(lifetime.map(Duration::from_millis));
+        Err(self.broken("the login does not come to an end"))
+    }
+
+    async fn bearer(&self, login: &BearerLogin) -> Result<SaslAnswer, SaslFailure> {
+        let token = match &login.token {
+            TokenSource::Given(source) => Token::given(source)?,
+            TokenSource::Oidc(client) => {
+                let fetch = oidc::fetch(client.clone(), self.limit);
+                self.keep.token.get(fetch).await?
+            }
+        };
+        const TODO: &str = "check the token's issuer, audience, scope and time, and \
+                            sasl.oauthbearer.extensions";
+        let who = token.subject();
+        self.token(token.text(), &login.extensions, &who, TODO)
+            .await
+    }
+
+    /// The exchange of OAUTHBEARER: a refusal comes as a JSON text that wants an answer
+    /// before the broker says what it thinks (RFC 7628 section 3.2.3).
+    async fn token(
+        &self,
+        token: &str,
+        extensions: &[(String, String)],
+        who: &str,
+        todo: &'static str,
+    ) -> Result<SaslAnswer, SaslFailure> {
+        let first = bearer::first_message(token, extensions).map_err(|e| self.broken(e))?;
+        let answer = self.step(first, who, todo).await?;
+        if answer.token.is_empty() {
+            return Ok(answer);
+        }
+        let verdict = String::from_utf8_lossy(&answer.token).into_owned();
+        let farewell = Zeroizing::new(bearer::FAREWELL.to_vec());
+        self.step(farewell, who, todo).await?;
+        Err(SaslFailure::Refused {
+            mechanism: self.config.mechanism(),
+            username: who.to_owned(),
+            reason: verdict.escape_debug().to_string(),
+            todo,
+        })
+    }
+
+    async fn aws(&self, login: &AwsLogin) -> Result<SaslAnswer, SaslFailure> {
+        const TODO: &str = "check the credentials, kafka-cluster:Connect in their policy, \
+                            sasl.aws.region and this host's clock";
+        let signer = aws::signer(login, self.host, &self.keep.signer, self.limit).await?;
+        let who = signer.access_key_id();
+        let now = SystemTime::now();
+        match login.carrier {
+            AwsCarrier::Payload => self.step(signer.payload(self.host, now)?, who, TODO).await,
+            AwsCarrier::Token => self.token(&signer.token(now)?, &[], who, TODO).await,
         }
     }
-    Err(broken("the login does not come to an end".into()))
 }

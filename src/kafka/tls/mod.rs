@@ -17,10 +17,12 @@ use crate::config::TlsConfig;
 use crate::config::certificate::Facts;
 
 mod failure;
+mod files;
 mod material;
 mod verify;
 
 pub(super) use failure::{TlsCause, TlsFailure, explain};
+pub(super) use files::Files;
 use material::MaterialError;
 use verify::BrokerVerifier;
 
@@ -31,17 +33,10 @@ pub(super) struct TlsSession {
     pub(super) version: Option<ProtocolVersion>,
     /// The broker's own certificate.
     pub(super) certificate: Option<Facts>,
-}
-
-impl TlsSession {
-    pub(super) fn of(stream: &TlsStream<TcpStream>) -> Self {
-        let (_, session) = stream.get_ref();
-        let chain = session.peer_certificates().unwrap_or_default();
-        Self {
-            version: session.protocol_version(),
-            certificate: chain.first().and_then(|leaf| Facts::of(leaf).ok()),
-        }
-    }
+    /// Our own.
+    pub(super) ours: Option<Facts>,
+    /// The configured authority that ends first.
+    pub(super) authority: Option<Facts>,
 }
 
 impl fmt::Display for TlsSession {
@@ -58,7 +53,7 @@ pub(super) async fn handshake(
     config: &TlsConfig,
     host: &str,
     tcp: TcpStream,
-) -> Result<TlsStream<TcpStream>, TlsFailure> {
+) -> Result<(TlsStream<TcpStream>, TlsSession), TlsFailure> {
     let name = ServerName::try_from(host.to_owned()).map_err(|source| TlsFailure::Name {
         host: host.to_owned(),
         source,
@@ -69,22 +64,47 @@ pub(super) async fn handshake(
     let built = built.map_err(|e| TlsFailure::Setup {
         reason: e.to_string(),
     })??;
-    let connected = TlsConnector::from(Arc::new(built)).connect(name, tcp).await;
-    connected.map_err(|source| {
-        let inner = source
-            .get_ref()
-            .and_then(|e| e.downcast_ref::<rustls::Error>());
-        match inner {
-            Some(error) => explain(host, error),
-            None => TlsFailure::Io {
-                host: host.to_owned(),
-                source,
-            },
+    let Ours {
+        config,
+        ours,
+        authority,
+    } = built;
+    match TlsConnector::from(Arc::new(config))
+        .connect(name, tcp)
+        .await
+    {
+        Ok(stream) => {
+            let (_, session) = stream.get_ref();
+            let chain = session.peer_certificates().unwrap_or_default();
+            let session = TlsSession {
+                version: session.protocol_version(),
+                certificate: chain.first().and_then(|leaf| Facts::of(leaf).ok()),
+                ours,
+                authority,
+            };
+            Ok((stream, session))
         }
-    })
+        Err(source) => {
+            let inner = source.get_ref().and_then(|e| e.downcast_ref());
+            Err(match inner {
+                Some(error) => explain(host, error),
+                None => TlsFailure::Io {
+                    host: host.to_owned(),
+                    source,
+                },
+            })
+        }
+    }
 }
 
-fn client_config(config: &TlsConfig) -> Result<ClientConfig, TlsFailure> {
+/// Our side of a handshake.
+struct Ours {
+    config: ClientConfig,
+    ours: Option<Facts>,
+    authority: Option<Facts>,
+}
+
+fn client_config(config: &TlsConfig) -> Result<Ours, TlsFailure> {
     let setup = |e: rustls::Error| TlsFailure::Setup {
         reason: e.to_string(),
     };
@@ -93,19 +113,29 @@ fn client_config(config: &TlsConfig) -> Result<ClientConfig, TlsFailure> {
         .with_safe_default_protocol_versions()
         .map_err(setup)?;
     let verifier = verifier(config, &provider)?;
+    let authorities = verifier.trusted.iter();
+    let authorities = authorities.filter_map(|der| Facts::of(der).ok());
+    let authority = authorities.min_by_key(|facts| facts.not_after);
     let builder = builder
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
-    match &config.identity {
-        None => Ok(builder.with_no_client_auth()),
+    let (config, ours) = match &config.identity {
+        None => (builder.with_no_client_auth(), None),
         Some(identity) => {
             let (chain, key) = material::identity(identity)?;
+            let ours = chain.first().and_then(|leaf| Facts::of(leaf).ok());
             let built = builder.with_client_auth_cert(chain, key);
-            Ok(built.map_err(|e| MaterialError::Identity {
+            let built = built.map_err(|e| MaterialError::Identity {
                 reason: e.to_string(),
-            })?)
+            })?;
+            (built, ours)
         }
-    }
+    };
+    Ok(Ours {
+        config,
+        ours,
+        authority,
+    })
 }
 
 fn verifier(

@@ -2,6 +2,9 @@
 //! that misbehaves on demand, and a client to look at what arrived.
 
 pub mod daemon;
+pub mod https;
+pub mod issuer;
 pub mod kafka;
+pub mod msk;
 pub mod scripted;
 pub mod wire;

@@ -6,6 +6,8 @@ use super::Context;
 use crate::config::KafkaConfig;
 use crate::config::section::{Entry, Section};
 
+mod aws;
+mod bearer;
 mod sasl;
 mod secret;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use crate::config::sasl::{AwsCarrier, TokenSource};
 use crate::config::*;
 
 const CANARY: &str = "canary-hunter2";
@@ -38,9 +39,11 @@ fn sasl_over_tls_reads_each_kind_of_password_source() {
         ("\"p\"", SecretSource::Inline(Secret::new("p".into()))),
     ] {
         let kafka = load(&sasl("SASL_SSL", password)).unwrap().config.kafka;
-        let sasl = kafka.sasl.expect("SASL is on");
+        let Some(SaslConfig::Password(login)) = kafka.sasl else {
+            panic!("SASL is on");
+        };
         assert_eq!(
-            (sasl.mechanism, sasl.password),
+            (login.mechanism, login.password),
             (SaslMechanism::ScramSha512, source)
         );
         assert!(kafka.tls.is_some_and(|tls| tls.verify_hostname));
@@ -268,5 +271,89 @@ fn an_inline_password_is_never_printed_and_warned_about_in_an_open_file() {
             .unwrap_err()
             .to_string();
         assert!(!text.contains(CANARY), "{text}");
+    }
+}
+
+fn login(lines: &str) -> Result<SaslConfig, String> {
+    let loaded = load(lines).map_err(|report| report.to_string())?;
+    Ok(loaded.config.kafka.sasl.expect("a login"))
+}
+
+#[test]
+fn a_bearer_token_comes_from_a_secret_a_file_url_or_an_endpoint() {
+    let with = |lines: &str| login(&format!("sasl.mechanism = \"OAUTHBEARER\"\n{lines}"));
+    let token = |login| match login {
+        Ok(SaslConfig::Bearer(bearer)) => bearer.token,
+        other => panic!("{other:?}"),
+    };
+    let file = TokenSource::Given(SecretSource::File("/run/token".into()));
+    let secret = "sasl.oauthbearer.access.token = { file = \"/run/token\" }";
+    assert_eq!(token(with(secret)), file);
+    let url = "sasl.oauthbearer.token.endpoint.url = \"file:///run/token\"";
+    assert_eq!(token(with(url)), file);
+    let client = "sasl.oauthbearer.token.endpoint.url = \"https://idp/token\"\n\
+                  sasl.oauthbearer.client.id = \"edge\"\nsasl.oauthbearer.scope = \"kafka\"\n\
+                  sasl.oauthbearer.client.secret = { env = \"S\" }\n\
+                  sasl.oauthbearer.extensions = \"logicalCluster=lkc-1, identityPoolId=pool-2\"";
+    match with(client) {
+        Ok(SaslConfig::Bearer(bearer)) => {
+            assert_eq!(
+                bearer.extensions[1],
+                ("identityPoolId".into(), "pool-2".into())
+            );
+            assert!(matches!(bearer.token, TokenSource::Oidc(oidc) if oidc.client_id == "edge"));
+        }
+        other => panic!("{other:?}"),
+    }
+    for (wrong, words) in [
+        ("", "is missing"),
+        (&*client.replace("https", "http"), "no https:// address"),
+        (
+            &*client.replace("logicalCluster=", "auth="),
+            "is no extension",
+        ),
+        (
+            &*format!("{secret}\nsasl.username = \"u\""),
+            "goes with sasl.mechanism",
+        ),
+        (
+            &*client.replace("sasl.oauthbearer.client.id", "#"),
+            "client.id: is missing",
+        ),
+    ] {
+        let text = with(wrong).unwrap_err();
+        assert!(text.contains(words), "{wrong}: {text}");
+    }
+}
+
+#[test]
+fn aws_credentials_go_over_either_mechanism_and_are_whole_or_absent() {
+    let keys = "sasl.aws.access.key.id = \"AKIA\"\n\
+                sasl.aws.secret.access.key = { env = \"S\" }\n\
+                sasl.aws.role.arn = \"arn:aws:iam::1:role/edge\"";
+    for (mechanism, carrier) in [
+        ("AWS_MSK_IAM", AwsCarrier::Payload),
+        ("OAUTHBEARER", AwsCarrier::Token),
+    ] {
+        let Ok(SaslConfig::Aws(aws)) = login(&format!("sasl.mechanism = \"{mechanism}\"\n{keys}"))
+        else {
+            panic!("{mechanism}");
+        };
+        assert_eq!(aws.carrier, carrier);
+        assert_eq!(aws.keys.unwrap().id, "AKIA");
+        assert_eq!(aws.role.unwrap().session_name, "spoolway");
+    }
+    let bare = login("sasl.mechanism = \"AWS_MSK_IAM\"").unwrap();
+    assert!(matches!(bare, SaslConfig::Aws(aws) if aws.keys.is_none()));
+    let method = "sasl.mechanism = \"OAUTHBEARER\"\nsasl.oauthbearer.method = \"aws-msk-iam\"";
+    assert!(matches!(login(method).unwrap(), SaslConfig::Aws(_)));
+    for (wrong, words) in [
+        ("sasl.aws.access.key.id = \"A\"", "stands alone"),
+        ("sasl.aws.role.arn = \"edge\"", "is not the ARN of a role"),
+        ("sasl.aws.role.external.id = \"x\"", "add sasl.aws.role.arn"),
+        ("sasl.aws.region = \"eu west\"", "has spaces"),
+    ] {
+        let text = login(&format!("sasl.mechanism = \"AWS_MSK_IAM\"\n{wrong}")).unwrap_err();
+        assert!(text.contains(words), "{wrong}: {text}");
     }
 }

@@ -51,6 +51,7 @@ pub struct Builder {
     kafka: Vec<String>,
     root: Vec<String>,
     watchdog: Option<Duration>,
+    env: Vec<(String, String)>,
 }
 
 impl Builder {
@@ -103,6 +104,13 @@ impl Builder {
         self
     }
 
+    /// One more variable of its environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// `WatchdogSec` of the service manager that the test plays.
     #[must_use]
     pub fn watchdog(mut self, period: Duration) -> Self {
@@ -128,6 +136,7 @@ impl Builder {
         Ok(Daemon {
             binary: self.binary,
             watchdog: self.watchdog,
+            env: self.env,
             notices,
             process: None,
             config,
@@ -172,6 +181,7 @@ impl Builder {
 pub struct Daemon {
     binary: PathBuf,
     watchdog: Option<Duration>,
+    env: Vec<(String, String)>,
     notices: Notices,
     config: PathBuf,
     // Before the folder: dropped first.
@@ -192,6 +202,7 @@ impl Daemon {
             kafka: Vec::new(),
             root: Vec::new(),
             watchdog: None,
+            env: Vec::new(),
         }
     }
 
@@ -213,6 +224,7 @@ impl Daemon {
         command.arg("run").arg("--config").arg(&self.config);
         command.env("NOTIFY_SOCKET", self.notices.path());
         command.env("RUST_BACKTRACE", "1");
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         if let Some(period) = self.watchdog {
             command.env("WATCHDOG_USEC", period.as_micros().to_string());
         }

@@ -21,6 +21,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::issuer::Issuer;
 use crate::wire::Admin;
 use home::{Home, copy_tree};
 use process::Process;
@@ -109,11 +110,13 @@ impl Builder {
         fs::create_dir(&log_dir)?;
         fs::create_dir(folder.path().join("tmp"))?;
         let pki = Pki::make(folder.path())?;
+        let issuer = Issuer::make(folder.path())?;
         let text = Properties {
             version: self.version,
             ports,
             log_dir: &log_dir,
             pki: &pki,
+            jwks: &issuer.jwks,
             small: !self.full_jvm,
             extra: &self.extra,
         }
@@ -129,6 +132,7 @@ impl Builder {
             home,
             ports,
             pki,
+            issuer,
             process: None,
             folder,
         })
@@ -172,6 +176,7 @@ pub struct Kafka {
     home: Home,
     ports: Ports,
     pki: Pki,
+    issuer: Issuer,
     // Before the folder: dropped first.
     process: Option<Process>,
     folder: TempDir,
@@ -220,6 +225,11 @@ impl Kafka {
         &self.pki
     }
 
+    /// The issuer whose tokens the SASL_SSL listener takes for OAUTHBEARER.
+    pub fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
     /// The super user of this broker.
     pub fn admin(&self) -> Admin {
         Admin::new(self.address(Listener::Plaintext))
@@ -261,6 +271,9 @@ impl Kafka {
                 }
             });
         }
+        // Kafka reads no URL that it was not told of.
+        let urls = "-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls";
+        java.arg(format!("{urls}=file://{}", self.issuer.jwks.display()));
         java.arg("kafka.Kafka")
             .arg(folder.join("server.properties"));
         Process::start(java, &folder.join("broker.log"), folder)

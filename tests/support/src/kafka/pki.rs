@@ -51,6 +51,8 @@ pub struct Pki {
     pub stale_crl: PathBuf,
     /// A client whose common name is `alice`.
     pub client: Identity,
+    /// Like `client`, but it ends a year later.
+    pub renewed_client: Identity,
     /// Like `client`, but it ended in 2021.
     pub expired_client: Identity,
     /// Like `client`, but signed by `foreign_ca`.
@@ -74,6 +76,7 @@ impl Pki {
         let now = OffsetDateTime::now_utc();
         let day = Duration::days(1);
         let present = (now - day, now + 365 * day);
+        let longer = (now - day, now + 730 * day);
         let past = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
         let future = (date_time_ymd(2090, 1, 1), date_time_ymd(2091, 1, 1));
         let leaf = |name: &str, hosts: &[&str], signer: &Authority, time: Time| {
@@ -92,6 +95,7 @@ impl Pki {
             revoking_crl: list("revoking.crl", SERVER_SERIAL, now + day)?,
             stale_crl: list("stale.crl", SERVER_SERIAL + 1, now - day)?,
             client: leaf("client", &[], &authority, present)?,
+            renewed_client: leaf("renewed-client", &[], &authority, longer)?,
             expired_client: leaf("expired-client", &[], &authority, past)?,
             foreign_client: leaf("foreign-client", &[], &foreign, present)?,
             ca,

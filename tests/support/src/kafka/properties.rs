@@ -127,6 +127,8 @@ pub(super) struct Properties<'a> {
     pub(super) ports: Ports,
     pub(super) log_dir: &'a Path,
     pub(super) pki: &'a Pki,
+    /// Keys of the tokens that OAUTHBEARER takes.
+    pub(super) jwks: &'a Path,
     /// Whether to run with few threads.
     pub(super) small: bool,
     /// Lines that come last and win.
@@ -146,6 +148,7 @@ impl Properties<'_> {
         self.add_listeners(&mut text)?;
         self.add_tls(&mut text)?;
         add_sasl(&mut text)?;
+        self.add_bearer(&mut text)?;
         writeln!(text, "log.dirs={}", self.log_dir.display())?;
         for (key, value) in self.extra {
             writeln!(text, "{key}={value}")?;
@@ -185,6 +188,30 @@ impl Properties<'_> {
         key_store("listener.name.self_signed.", &pki.self_signed_server.both)?;
         writeln!(text, "ssl.truststore.type=PEM")?;
         writeln!(text, "ssl.truststore.location={}", pki.ca.display())?;
+        Ok(())
+    }
+}
+
+impl Properties<'_> {
+    /// OAUTHBEARER at one listener, by tokens of the test's own issuer.
+    fn add_bearer(&self, text: &mut String) -> Result<()> {
+        const SECURITY: &str = "org.apache.kafka.common.security.oauthbearer";
+        let validator = match self.version {
+            Version::V3_9 => "secured.OAuthBearerValidatorCallbackHandler",
+            _ => "OAuthBearerValidatorCallbackHandler",
+        };
+        let listener = "listener.name.sasl_ssl";
+        let prefix = format!("{listener}.oauthbearer");
+        writeln!(
+            text,
+            "{listener}.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER\n\
+             {prefix}.sasl.jaas.config={SECURITY}.OAuthBearerLoginModule required;\n\
+             {prefix}.sasl.server.callback.handler.class={SECURITY}.{validator}\n\
+             {prefix}.sasl.oauthbearer.jwks.endpoint.url=file://{}\n\
+             {prefix}.sasl.oauthbearer.expected.audience=kafka\n\
+             {prefix}.sasl.oauthbearer.expected.issuer=test",
+            self.jwks.display(),
+        )?;
         Ok(())
     }
 }

@@ -17,7 +17,7 @@ use kafka_protocol::protocol::{Decodable, Encodable};
 
 use super::script::{Action, Api, Fired};
 use super::state::{Request, Sent, State};
-use super::{code, metadata, produce};
+use super::{code, metadata, produce, sasl};
 
 /// What the connection does next.
 #[derive(Debug)]
@@ -46,6 +46,9 @@ enum Body {
 
 /// Handles one frame that came to `broker`.
 pub(super) fn answer(state: &mut State, broker: i32, connection: u64, frame: &Bytes) -> Reply {
+    if let Some(reply) = sasl::intercept(state, connection, frame) {
+        return reply;
+    }
     let (header, key, body) = match decode(state, frame) {
         Ok(decoded) => decoded,
         Err(Undecoded::Violation(text)) => {
@@ -227,6 +230,13 @@ fn api_versions(state: &State, fired: &Fired) -> ApiVersionsResponse {
             .with_min_version(min)
             .with_max_version(max)
     });
+    let gate = state.gate.as_ref().map(|_| sasl::OFFERED);
+    let keys = keys.chain(gate.into_iter().flatten().map(|(key, min, max)| {
+        ApiVersion::default()
+            .with_api_key(key)
+            .with_min_version(min)
+            .with_max_version(max)
+    }));
     ApiVersionsResponse::default()
         .with_error_code(fired.error().unwrap_or_default())
         .with_throttle_time_ms(fired.throttle_ms())

@@ -4,7 +4,7 @@
 //! the codec of `kafka-protocol`, which shares nothing with the producer under test. It
 //! keeps what was produced, follows a broker's rules of de-duplication, misbehaves exactly
 //! where the test orders it, and writes down what a producer must never do. There is no
-//! TLS, no SASL and no fetching here: a real broker covers those.
+//! TLS and no fetching here: a real broker covers those; logins are judged by the test.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -32,6 +32,7 @@ pub mod code;
 mod log;
 mod metadata;
 mod produce;
+mod sasl;
 mod script;
 mod server;
 mod state;
@@ -40,6 +41,7 @@ mod tests;
 
 pub use batch::Record;
 pub use log::{PartitionLog, Stored, Verdict};
+pub use sasl::Judge;
 pub use script::{Action, Api, When};
 pub use state::{Request, Sent, State};
 
@@ -152,6 +154,32 @@ impl Cluster {
     /// Sets `max.message.bytes` of a topic: the largest batch, as sent.
     pub fn set_max_message_bytes(&self, topic: &str, bytes: usize) {
         self.change(|state| topic_mut(state, topic).max_message_bytes = bytes);
+    }
+
+    /// From now on connections have to log in; `judge` says who may. A login is good for
+    /// `lifetime`, without end when that is not given.
+    pub fn demand_login(&self, mechanism: &str, lifetime: Option<Duration>, judge: Judge) {
+        let mechanism = mechanism.to_owned();
+        self.change(|state| {
+            state.gate = Some(sasl::Gate {
+                mechanism,
+                judge,
+                lifetime,
+                inside: std::collections::BTreeMap::new(),
+                accepted: 0,
+            });
+        });
+    }
+
+    /// Connections that were ever made.
+    pub fn connections(&self) -> u64 {
+        self.shared.lock().connections
+    }
+
+    /// Logins that were accepted since they are demanded.
+    pub fn logins(&self) -> u64 {
+        let state = self.shared.lock();
+        state.gate.as_ref().map_or(0, |gate| gate.accepted)
     }
 
     /// Offers these versions of a request, both included.

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::batch::Record;
 use super::log::{PartitionLog, Verdict};
+use super::sasl::Gate;
 use super::script::{Action, Api, Script};
 
 /// One broker.
@@ -101,6 +102,8 @@ pub struct State {
     pub(super) connections: u64,
     pub(super) open_connections: BTreeMap<i32, usize>,
     pub(super) stopping: bool,
+    /// The logins, when the cluster demands any.
+    pub(super) gate: Option<Gate>,
 }
 
 /// First producer id given out; not 0, so that a zeroed field is noticed.
@@ -126,6 +129,7 @@ impl State {
             connections: 0,
             open_connections: BTreeMap::new(),
             stopping: false,
+            gate: None,
         }
     }
 

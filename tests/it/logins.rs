@@ -1,0 +1,371 @@
+//! Logins without a password: bearer tokens against a real Apache Kafka, AWS IAM against a
+//! broker that recomputes the signature.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use spoolway::config::sasl::{
+    AwsCarrier, AwsKeys, AwsLogin, AwsRole, BearerLogin, OidcClient, TokenSource,
+};
+use spoolway::config::{PemSource, SaslConfig, SecretSource, TlsConfig};
+use spoolway_test_support::https::Server;
+use spoolway_test_support::kafka::{Kafka, Listener};
+use spoolway_test_support::msk::Account;
+use spoolway_test_support::scripted::{Cluster, Judge};
+
+use crate::producer_kafka::{at, delivers, inline, read};
+use crate::producer_rig::{Rig, config, log};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn bearer(token: TokenSource) -> Option<SaslConfig> {
+    Some(SaslConfig::Bearer(BearerLogin {
+        token,
+        extensions: Vec::new(),
+    }))
+}
+
+fn secret_file(folder: &Path, text: &str) -> PathBuf {
+    let path = folder.join("token");
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    path
+}
+
+fn trusted(kafka: &Kafka) -> Option<TlsConfig> {
+    Some(TlsConfig {
+        ca: Some(PemSource::File(kafka.pki().ca.clone())),
+        ..TlsConfig::system()
+    })
+}
+
+#[test]
+fn a_token_file_is_read_again_at_each_login() {
+    let kafka = Kafka::shared();
+    let folder = tempfile::tempdir().unwrap();
+    let old = kafka.issuer().old_token("alice");
+    let file = secret_file(folder.path(), &old);
+    let mut config = at(kafka, Listener::SaslSsl);
+    config.tls = trusted(kafka);
+    config.sasl = bearer(TokenSource::Given(SecretSource::File(file)));
+    let name = "bearer-file";
+    kafka.admin().create_topic(name, 1, &[]).unwrap();
+    kafka.admin().allow_produce("alice", name).unwrap();
+    let mut rig = Rig::start(&config);
+    rig.send(name, 0, 5);
+    let told = |words: &str, rig: &Rig| {
+        rig.wait(words, |p| {
+            let halted = p.status().halted.clone();
+            halted.is_some_and(|h| h.contains(words))
+        });
+        assert!(!format!("{:?}", rig.producer.status()).contains(&old));
+    };
+    told("the token has expired on", &rig);
+    let mut forged = kafka.issuer().token("alice", HOUR);
+    forged.truncate(forged.len() - 8);
+    secret_file(folder.path(), &format!("{forged}AAAAAAAA\n"));
+    told("check the token's issuer", &rig);
+    secret_file(folder.path(), &kafka.issuer().token("alice", HOUR));
+    rig.settle();
+    assert_eq!(read(kafka, name), [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn client_credentials_are_changed_for_a_token_over_https() {
+    let kafka = Kafka::shared();
+    let token = kafka.issuer().token("alice", HOUR);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let endpoint = Server::start(Some(&kafka.pki().server), move |ask| {
+        count.fetch_add(1, Ordering::Relaxed);
+        // edge-client:correct-horse
+        let good =
+            ask.header("authorization") == Some("Basic ZWRnZS1jbGllbnQ6Y29ycmVjdC1ob3JzZQ==");
+        let form = "grant_type=client_credentials&scope=kafka%20write";
+        if ask.line != "POST /token" || ask.body != form {
+            return (404, "not here".into());
+        }
+        if !good {
+            return (401, "{\"error\":\"invalid_client\"}".into());
+        }
+        (
+            200,
+            format!("{{\"access_token\":\"{token}\",\"expires_in\":3600}}"),
+        )
+    })
+    .unwrap();
+    let mut config = at(kafka, Listener::SaslSsl);
+    config.tls = trusted(kafka);
+    let client = |secret: &str, ca: PathBuf| {
+        bearer(TokenSource::Oidc(OidcClient {
+            endpoint: format!("{}/token", endpoint.url()),
+            client_id: "edge-client".into(),
+            client_secret: inline(secret),
+            scope: Some("kafka write".into()),
+            ca: Some(PemSource::File(ca)),
+        }))
+    };
+    config.sasl = client("correct-horse", kafka.pki().ca.clone());
+    delivers(kafka, "bearer-oidc", &config);
+    let fetched = asked.load(Ordering::Relaxed);
+    assert_eq!(fetched, 1, "both connections of a producer share one token");
+    for (secret, ca, words) in [
+        (
+            "wrong-horse",
+            &kafka.pki().ca,
+            "answered 401: {\\\"error\\\":\\\"invalid_client",
+        ),
+        (
+            "correct-horse",
+            &kafka.pki().foreign_ca,
+            "check https.ca.location",
+        ),
+    ] {
+        config.sasl = client(secret, ca.clone());
+        let rig = Rig::start(&config);
+        rig.producer.want_topic(&"bearer-oidc".into());
+        rig.wait(words, |p| {
+            let halted = p.status().halted.clone();
+            halted.is_some_and(|h| h.contains(words) && !h.contains(secret))
+        });
+    }
+}
+
+fn account() -> Account {
+    Account {
+        id: "AKIAEXAMPLE".into(),
+        secret: "canary/secret+key".into(),
+        session: None,
+        region: "eu-west-1".into(),
+    }
+}
+
+fn aws(carrier: AwsCarrier, secret: &str) -> AwsLogin {
+    AwsLogin {
+        carrier,
+        region: Some("eu-west-1".into()),
+        keys: Some(AwsKeys {
+            id: "AKIAEXAMPLE".into(),
+            secret: inline(secret),
+            session: None,
+        }),
+        profile: None,
+        role: None,
+        ca: None,
+    }
+}
+
+/// A cluster that lets this account in by one mechanism.
+fn msk(carrier: AwsCarrier, account: Account) -> Cluster {
+    let cluster = Cluster::start(1);
+    cluster.create_topic("events", 1);
+    let (mechanism, judge): (_, Judge) = match carrier {
+        AwsCarrier::Payload => (
+            "AWS_MSK_IAM",
+            Arc::new(move |message| account.judge_payload("127.0.0.1", message)),
+        ),
+        AwsCarrier::Token => (
+            "OAUTHBEARER",
+            Arc::new(move |message| account.judge_bearer(message)),
+        ),
+    };
+    cluster.demand_login(mechanism, None, judge);
+    cluster
+}
+
+#[test]
+fn aws_iam_keys_log_in_by_both_mechanisms_with_a_signature_that_holds() {
+    for carrier in [AwsCarrier::Payload, AwsCarrier::Token] {
+        let cluster = msk(carrier, account());
+        let mut config = config(&cluster.bootstrap());
+        config.sasl = Some(SaslConfig::Aws(aws(carrier, "canary/secret+key")));
+        let mut rig = Rig::start(&config);
+        rig.send("events", 0, 3);
+        rig.settle();
+        assert_eq!(log(&cluster, "events", 0), [1, 2, 3]);
+        let cluster = msk(carrier, account());
+        let mut config = crate::producer_rig::config(&cluster.bootstrap());
+        config.sasl = Some(SaslConfig::Aws(aws(carrier, "canary/other")));
+        let rig = Rig::start(&config);
+        rig.producer.want_topic(&"events".into());
+        rig.wait("the refusal is told", |p| {
+            let halted = p.status().halted.clone();
+            halted.is_some_and(|h| {
+                h.contains("AKIAEXAMPLE") && h.contains("Access denied") && !h.contains("canary")
+            })
+        });
+    }
+}
+
+#[test]
+fn an_aws_session_token_goes_into_the_signature() {
+    let session = Account {
+        session: Some("canary-session=".into()),
+        ..account()
+    };
+    let cluster = msk(AwsCarrier::Payload, session);
+    let mut config = config(&cluster.bootstrap());
+    let mut login = aws(AwsCarrier::Payload, "canary/secret+key");
+    if let Some(keys) = &mut login.keys {
+        keys.session = Some(inline("canary-session="));
+    }
+    config.sasl = Some(SaslConfig::Aws(login));
+    let mut rig = Rig::start(&config);
+    rig.send("events", 0, 3);
+    rig.settle();
+}
+
+#[test]
+fn an_aws_role_is_assumed_with_the_keys_and_the_session_is_used() {
+    let kafka = Kafka::shared();
+    // The endpoint's address comes from the environment, as in every AWS SDK: own process.
+    let sts = Server::start(Some(&kafka.pki().server), |ask| {
+        let signed = ask.header("authorization").is_some_and(|value| {
+            value.starts_with("AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/")
+                && value.contains("/eu-west-1/sts/aws4_request")
+        });
+        let form = "Action=AssumeRole&Version=2011-06-15&\
+                    RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fedge&RoleSessionName=spoolway&\
+                    ExternalId=x-1";
+        if !signed || ask.body != form {
+            return (403, "<Error><Code>AccessDenied</Code></Error>".into());
+        }
+        let end = "2099-01-01T00:00:00Z";
+        let body = format!(
+            "<AssumeRoleResponse><Credentials><AccessKeyId>ASIAROLE</AccessKeyId>\
+             <SecretAccessKey>role-secret</SecretAccessKey><SessionToken>role-session\
+             </SessionToken><Expiration>{end}</Expiration></Credentials></AssumeRoleResponse>"
+        );
+        (200, body)
+    })
+    .unwrap();
+    let role = Account {
+        id: "ASIAROLE".into(),
+        secret: "role-secret".into(),
+        session: Some("role-session".into()),
+        region: "eu-west-1".into(),
+    };
+    let cluster = msk(AwsCarrier::Token, role);
+    let login = AwsRole {
+        arn: "arn:aws:iam::1:role/edge".into(),
+        session_name: "spoolway".into(),
+        external_id: Some("x-1".into()),
+    };
+    run_daemon(
+        &cluster,
+        &[("AWS_ENDPOINT_URL_STS", format!("{}/", sts.url()))],
+        &format!(
+            "sasl.mechanism = \"OAUTHBEARER\"\nsasl.aws.region = \"eu-west-1\"\n\
+             sasl.aws.access.key.id = \"AKIAEXAMPLE\"\n\
+             sasl.aws.secret.access.key = {{ env = \"KEY\" }}\n\
+             sasl.aws.role.arn = {:?}\nsasl.aws.role.external.id = \"x-1\"\n\
+             https.ca.location = {:?}",
+            login.arn,
+            kafka.pki().ca
+        ),
+    );
+}
+
+#[test]
+fn aws_credentials_come_from_environment_profile_container_and_instance() {
+    let keys = r#"{"AccessKeyId":"AKIAEXAMPLE","SecretAccessKey":"canary/secret+key",
+                   "Token":"canary-session","Expiration":"2099-01-01T00:00:00Z"}"#;
+    let host = Server::start(None, move |ask| {
+        let session = ask.header("x-aws-ec2-metadata-token") == Some("the-session");
+        let ttl = ask.header("x-aws-ec2-metadata-token-ttl-seconds").is_some();
+        let path = "GET /latest/meta-data/iam/security-credentials/";
+        match ask.line.as_str() {
+            "GET /container" if ask.header("authorization") == Some("pod") => (200, keys.into()),
+            "PUT /latest/api/token" if ttl => (200, "the-session".into()),
+            line if line == path && session => (200, "edge-role".into()),
+            line if line == format!("{path}edge-role") && session => (200, keys.into()),
+            _ => (403, String::new()),
+        }
+    })
+    .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let profile = folder.path().join("credentials");
+    let text = "[edge]\naws_access_key_id = AKIAEXAMPLE\n\
+                aws_secret_access_key = canary/secret+key\naws_session_token = canary-session\n";
+    std::fs::write(&profile, text).unwrap();
+    let profile = profile.display().to_string();
+    let text = |text: &str| text.to_owned();
+    let sources: [&[(&str, String)]; 4] = [
+        &[
+            ("AWS_ACCESS_KEY_ID", text("AKIAEXAMPLE")),
+            ("AWS_SECRET_ACCESS_KEY", text("canary/secret+key")),
+            ("AWS_SESSION_TOKEN", text("canary-session")),
+        ],
+        &[
+            ("AWS_SHARED_CREDENTIALS_FILE", profile),
+            ("AWS_PROFILE", text("edge")),
+        ],
+        &[
+            (
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+                format!("{}/container", host.url()),
+            ),
+            ("AWS_CONTAINER_AUTHORIZATION_TOKEN", text("pod")),
+        ],
+        &[("AWS_EC2_METADATA_SERVICE_ENDPOINT", host.url())],
+    ];
+    for source in sources {
+        let session = Account {
+            session: Some("canary-session".into()),
+            ..account()
+        };
+        let cluster = msk(AwsCarrier::Payload, session);
+        let mut environment = source.to_vec();
+        environment.push(("AWS_REGION", text("eu-west-1")));
+        run_daemon(&cluster, &environment, "sasl.mechanism = \"AWS_MSK_IAM\"");
+    }
+}
+
+/// A daemon with this environment delivers ten events, and nowhere writes a secret down.
+#[track_caller]
+fn run_daemon(cluster: &Cluster, environment: &[(&str, String)], kafka: &str) {
+    use spoolway_test_support::daemon::{Daemon, Journal};
+    let mut builder = Daemon::builder(env!("CARGO_BIN_EXE_spoolway"))
+        .bootstrap(&cluster.bootstrap())
+        .ack("broker")
+        .kafka("security.protocol = \"SASL_PLAINTEXT\"")
+        .kafka("allow_sasl_plaintext = true")
+        .root("[log]\nfilter = \"trace\"\nformat = \"text\"")
+        .env("HOME", "/nonexistent")
+        .env("KEY", "canary/secret+key");
+    for (name, value) in environment {
+        builder = builder.env(name, value);
+    }
+    for line in kafka.lines() {
+        builder = builder.kafka(line);
+    }
+    let daemon = builder.start().unwrap();
+    let mut writer = daemon.writer().unwrap();
+    for number in 1..=10 {
+        writer.send(&Journal::event(1, number)).unwrap();
+    }
+    writer.wait_acked(10).unwrap();
+    let folder = daemon.folder().to_owned();
+    let status = daemon.status_json().unwrap();
+    for secret in ["canary", "role-secret", "role-session"] {
+        assert!(!status.to_string().contains(secret));
+        search(&folder, secret);
+    }
+}
+
+/// No file below `folder` holds `secret`.
+#[track_caller]
+pub(crate) fn search(folder: &Path, secret: &str) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            search(&path, secret);
+        } else if let Ok(bytes) = std::fs::read(&path) {
+            let found = bytes.windows(secret.len()).any(|w| w == secret.as_bytes());
+            assert!(!found, "{secret} is in {}", path.display());
+        }
+    }
+}

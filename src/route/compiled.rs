@@ -2,10 +2,12 @@
 //!
 //! Writes into memory that is used again for the next event.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::field::{Field, Fields, Slots, View, looks_inside};
 use super::json::PlanBuilder;
+use super::meta::Meta;
 use super::path::Path;
 use super::payload::PayloadSpec;
 use super::spec::{HeaderSpec, KeySpec, PartitionSpec, RouteSpec};
@@ -92,6 +94,25 @@ impl Route {
         let wanted = self.trigger.as_ref();
         allowed.is_none_or(|integrations| integrations.allow(view, slots))
             && wanted.is_none_or(|trigger| trigger.holds(view, slots))
+    }
+}
+
+impl RouteSpec {
+    /// Names of the captures that the route asks for, `app` for `@capture.app`.
+    pub fn captures(&self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        let mut note = |field: &mut Field| {
+            if let Field::Meta(Meta::Capture(name)) = field {
+                names.insert(name.to_string());
+            }
+        };
+        // Visiting takes something to bind, so a copy.
+        let mut copy = self.clone();
+        copy.each_field(&mut note);
+        if let Some(trigger) = &mut copy.trigger {
+            trigger.each_field(&mut note);
+        }
+        names
     }
 }
 

@@ -123,11 +123,17 @@ pub(super) fn name_length(text: &str) -> usize {
     text.bytes().take_while(is_name).count()
 }
 
+impl fmt::Display for CaptureName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = String::from_utf8_lossy(&self.0);
+        f.write_str(name.trim_end_matches('\0'))
+    }
+}
+
 impl fmt::Display for Meta {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Self::Capture(CaptureName(bytes)) = self {
-            let name = String::from_utf8_lossy(bytes);
-            return write!(f, "@{CAPTURE}{}", name.trim_end_matches('\0'));
+        if let Self::Capture(name) = self {
+            return write!(f, "@{CAPTURE}{name}");
         }
         let name = NAMES.iter().find(|(_, known)| known == self);
         write!(f, "@{}", name.map_or("", |(name, _)| name))

@@ -6,7 +6,7 @@ use toml::de::DeValue;
 
 use super::Tables;
 use super::input::socket_path_fault;
-use crate::config::report::Sink;
+use crate::config::report::{Sink, nearest};
 use crate::config::section::Entry;
 use crate::config::units::format_size;
 use crate::config::{AckMode, Config, InputKind};
@@ -18,6 +18,7 @@ pub(super) fn check(config: &Config, tables: &Tables<'_>, sink: &mut Sink) {
     check_times(config, tables, sink);
     check_sockets(config, tables, sink);
     check_files(config, tables, sink);
+    check_captures(config, tables, sink);
 }
 
 /// Where `path` stands within a table, or else the table, or else the beginning.
@@ -229,6 +230,32 @@ fn check_files(config: &Config, tables: &Tables<'_>, sink: &mut Sink) {
             );
             let help = format!("add exclude = [\"{}/**\"], or narrow it", dir.display());
             sink.error(place(tables.input.as_ref(), &[]), message, Some(help));
+        }
+    }
+}
+
+/// A capture that no pattern makes is null for ever.
+fn check_captures(config: &Config, tables: &Tables<'_>, sink: &mut Sink) {
+    let files = config.inputs.iter().filter_map(|input| match &input.kind {
+        InputKind::File(file) => Some(file.patterns.included()),
+        InputKind::Unix(_) => None,
+    });
+    let made: Vec<&str> = files
+        .flatten()
+        .flat_map(|pattern| pattern.names().iter().map(|name| &**name))
+        .collect();
+    for route in &config.routes {
+        for name in route.spec.captures() {
+            if made.contains(&name.as_str()) {
+                continue;
+            }
+            let message = format!(
+                "[[route]] {}: @capture.{name} is null for ever, no include pattern has {{{name}}}",
+                route.spec.name
+            );
+            let near = nearest(&name, made.iter().copied());
+            let help = near.map(|near| format!("did you mean @capture.{near}?"));
+            sink.warning(place(tables.route.as_ref(), &[]), message, help);
         }
     }
 }

@@ -239,3 +239,20 @@ fn the_input_of_the_documentation_is_accepted() {
     from_text(&format!("{block}{rest}"), "f", &Context::default())
         .unwrap_or_else(|report| panic!("{report}"));
 }
+
+#[test]
+fn a_route_that_asks_for_a_capture_that_no_pattern_makes_is_warned_about() {
+    let with = |topic: &str| {
+        let text = format!("{BEFORE}include = \"/l/{{app}}/*\"{AFTER}");
+        let text = text.replace("topic = \"t\"", &format!("topic = \"{topic}\""));
+        let loaded = from_text(&text, "f", &Context::default());
+        loaded
+            .unwrap_or_else(|report| panic!("{report}"))
+            .warnings
+            .to_string()
+    };
+    assert_eq!(with("logs-{@capture.app}"), "");
+    let words = with("logs-{@capture.appp}");
+    assert!(words.contains("no include pattern has {appp}"), "{words}");
+    assert!(words.contains("did you mean @capture.app?"), "{words}");
+}

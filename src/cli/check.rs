@@ -5,7 +5,11 @@ use serde::Serialize;
 use super::CliError;
 use super::args::CheckArgs;
 use super::control::print_line;
+use crate::config::certificate::{Facts, configured, in_words};
 use crate::config::{Config, Report, format_size};
+
+/// Most certificates that are listed: a chain and some authorities, not a system's bundle.
+const CERTIFICATES_SHOWN: usize = 10;
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -47,6 +51,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), CliError> {
         // A drop-in alone is right and yet no whole configuration.
         if let Ok(loaded) = &result {
             print_line(&memory(&loaded.config))?;
+            certificates(&loaded.config)?;
             if args.show {
                 show(&loaded.config)?;
             }
@@ -62,6 +67,17 @@ fn show(config: &Config) -> Result<(), CliError> {
         .routes
         .iter()
         .try_for_each(|route| print_line(&route.show()))
+}
+
+/// Until when the certificates are good.
+fn certificates(config: &Config) -> Result<(), CliError> {
+    let tls = config.kafka.tls.iter();
+    let found: Vec<(&str, Facts)> = tls.flat_map(configured).collect();
+    for (key, facts) in found.iter().take(CERTIFICATES_SHOWN) {
+        let end = in_words(facts.not_after);
+        print_line(&format!("{key}: {}, good until {end}", facts.subject))?;
+    }
+    Ok(())
 }
 
 /// The limits that memory adds up from; nothing grows with the backlog.

@@ -7,6 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
+use super::{PemSource, TlsConfig};
+
 /// What it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
@@ -40,6 +42,24 @@ impl Facts {
             self_signed: inner.subject == inner.issuer,
         })
     }
+}
+
+/// Every certificate that `config` names and that can be read, with the key that names it.
+pub fn configured(config: &TlsConfig) -> Vec<(&'static str, Facts)> {
+    let ours = config.identity.as_ref().map(|i| &i.certificate);
+    let named = [
+        ("ssl.ca.location", config.ca.as_ref()),
+        ("ssl.certificate.location", ours),
+    ];
+    let mut found = Vec::new();
+    for (key, source) in named {
+        let Some(Ok(certificates)) = source.map(PemSource::certificates) else {
+            continue;
+        };
+        let facts = certificates.iter().filter_map(|der| Facts::of(der).ok());
+        found.extend(facts.map(|facts| (key, facts)));
+    }
+    found
 }
 
 /// A time as it is shown: RFC 3339, UTC, seconds.

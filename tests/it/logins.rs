@@ -369,3 +369,75 @@ pub(crate) fn search(folder: &Path, secret: &str) {
         }
     }
 }
+
+#[test]
+fn a_wrong_authority_and_a_wrong_password_keep_the_queue_until_both_are_mended() {
+    use spoolway_test_support::daemon::{Daemon, Journal};
+    const WRONG: &str = "canary-wrong-horse";
+    let kafka = Kafka::shared();
+    let folder = tempfile::tempdir().unwrap();
+    let password = secret_file(folder.path(), WRONG);
+    let ca = folder.path().join("ca.pem");
+    std::fs::copy(&kafka.pki().foreign_ca, &ca).unwrap();
+    kafka.admin().create_topic("mended", 1, &[]).unwrap();
+    kafka.admin().allow_produce("alice", "mended").unwrap();
+    let daemon = Daemon::builder(env!("CARGO_BIN_EXE_spoolway"))
+        .bootstrap(&kafka.address(Listener::SaslSsl).to_string())
+        .topic("mended")
+        .kafka("security.protocol = \"SASL_SSL\"")
+        .kafka(&format!("ssl.ca.location = {ca:?}"))
+        .kafka("sasl.mechanism = \"PLAIN\"")
+        .kafka("sasl.username = \"alice\"")
+        .kafka(&format!("sasl.password = {{ file = {password:?} }}"))
+        .kafka("reconnect.backoff.max.ms = 200")
+        .root("[log]\nfilter = \"trace\"")
+        .start()
+        .unwrap();
+    let mut writer = daemon.writer().unwrap();
+    for number in 1..=50 {
+        writer.send(&Journal::event(1, number)).unwrap();
+    }
+    writer.wait_acked(50).unwrap();
+    let until = |what: &str, done: &dyn Fn(&serde_json::Value) -> bool| {
+        let deadline = std::time::Instant::now() + crate::producer_rig::PATIENCE;
+        loop {
+            let status = daemon.status_json().unwrap();
+            assert!(!status.to_string().contains("canary"), "{status}");
+            if done(&status) {
+                return;
+            }
+            assert!(std::time::Instant::now() < deadline, "{what}: {status:#}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let halted = |words: &'static str| {
+        move |status: &serde_json::Value| {
+            let told = status["kafka"]["halted"].as_str();
+            told.is_some_and(|told| told.contains(words)) && status["ledger"]["in_spool"] == 50
+        }
+    };
+    until("the authority", &halted("signed by an unknown authority"));
+    std::fs::copy(&kafka.pki().ca, &ca).unwrap();
+    until(
+        "the password",
+        &halted("check sasl.username and sasl.password"),
+    );
+    secret_file(folder.path(), "alice-secret");
+    until("delivery", &|status| status["ledger"]["delivered"] == 50);
+    until("no complaint is left", &|status| {
+        status["kafka"]["halted"].is_null()
+    });
+    let shown = daemon.command("status").output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(
+        shown.contains("certificate broker") && shown.contains("days_left=36"),
+        "{shown}"
+    );
+    assert_eq!(kafka.admin().read_all("mended").unwrap().len(), 50);
+    for secret in [WRONG, "alice-secret"] {
+        search(daemon.folder(), secret);
+    }
+    let check = daemon.command("check").output().unwrap();
+    let check = String::from_utf8(check.stdout).unwrap();
+    assert!(check.contains("CN=Spoolway test CA, good until"), "{check}");
+}

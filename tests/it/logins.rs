@@ -12,12 +12,13 @@ use spoolway::config::sasl::{
 };
 use spoolway::config::{PemSource, SaslConfig, SecretSource, TlsConfig};
 use spoolway_test_support::https::Server;
+use spoolway_test_support::kafka::wait::wait_for;
 use spoolway_test_support::kafka::{Kafka, Listener};
 use spoolway_test_support::msk::Account;
 use spoolway_test_support::scripted::{Cluster, Judge};
 
 use crate::producer_kafka::{at, delivers, inline, read};
-use crate::producer_rig::{Rig, config, log};
+use crate::producer_rig::{PATIENCE, Rig, config, log};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -399,16 +400,12 @@ fn a_wrong_authority_and_a_wrong_password_keep_the_queue_until_both_are_mended()
     }
     writer.wait_acked(50).unwrap();
     let until = |what: &str, done: &dyn Fn(&serde_json::Value) -> bool| {
-        let deadline = std::time::Instant::now() + crate::producer_rig::PATIENCE;
-        loop {
-            let status = daemon.status_json().unwrap();
-            assert!(!status.to_string().contains("canary"), "{status}");
-            if done(&status) {
-                return;
-            }
-            assert!(std::time::Instant::now() < deadline, "{what}: {status:#}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let waited = wait_for(PATIENCE, what, || {
+            let status = daemon.status_json()?;
+            anyhow::ensure!(!status.to_string().contains("canary"), "{status}");
+            Ok(done(&status))
+        });
+        waited.unwrap();
     };
     let halted = |words: &'static str| {
         move |status: &serde_json::Value| {

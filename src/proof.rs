@@ -70,6 +70,15 @@ impl SeqRanges {
         });
     }
 
+    /// Adds a range that lies behind all before it.
+    pub fn add(&mut self, range: SeqRange) {
+        self.0.push(Run {
+            first: range.first,
+            count: range.count,
+            copy: 0,
+        });
+    }
+
     /// The ranges in order.
     pub fn ranges(&self) -> impl Iterator<Item = SeqRange> + '_ {
         self.0.iter().map(|run| SeqRange {

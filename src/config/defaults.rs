@@ -138,6 +138,7 @@ impl KafkaConfig {
             delivery_timeout: None,
             connect_timeout_max: Duration::from_secs(30),
             connections_max_idle: Some(Duration::from_secs(9 * 60)),
+            transaction: None,
         }
     }
 }

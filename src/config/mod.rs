@@ -244,6 +244,8 @@ pub struct KafkaConfig {
     /// `connections.max.idle.ms`: a connection without a request for this long is closed
     /// until there is one again. Default 9 min; `None` = never.
     pub connections_max_idle: Option<Duration>,
+    /// `transactional.id` and what belongs to it. Default none.
+    pub transaction: Option<TransactionConfig>,
 }
 
 /// How missing topics are made.
@@ -264,6 +266,18 @@ pub enum Acks {
     Leader,
     /// The broker was told; whether it stored the batch is not known.
     None,
+}
+
+/// Transactions, for consumers that read committed records only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransactionConfig {
+    /// `transactional.id`: names this producer to the cluster; of one running daemon only.
+    pub id: Arc<str>,
+    /// `transaction.timeout.ms`: after this long the coordinator aborts. Default 60 s.
+    pub timeout: Duration,
+    /// `transactional.position.topic`: the compacted topic of the positions. Default
+    /// `spoolway-positions`.
+    pub position_topic: Arc<str>,
 }
 
 /// TLS towards the brokers.

@@ -231,10 +231,13 @@ fn last_error(kafka: &KafkaStatus) -> Option<&str> {
         .filter_map(|c| c.error.as_deref());
     let partition = || kafka.partitions.iter().find_map(|p| p.error.as_deref());
     let topic = || kafka.topics.first().map(|topic| topic.error.as_str());
+    let transaction = kafka.transaction.as_ref();
+    let transaction = || transaction.and_then(|t| t.error.as_deref().or(t.last_abort.as_deref()));
     kafka
         .halted
         .as_deref()
         .or_else(|| down.next())
+        .or_else(transaction)
         .or_else(partition)
         .or_else(topic)
 }
@@ -280,6 +283,15 @@ fn kafka(kafka: &KafkaStatus) -> Value {
             "expires": in_words(certificate.not_after),
             "days_left": days_left(certificate.not_after),
         })).collect::<Vec<_>>(),
+        "transaction": kafka.transaction.as_ref().map(|t| json!({
+            "phase": t.phase,
+            "position": t.position,
+            "committed": t.committed,
+            "aborted": t.aborted,
+            "open_ms": t.open_ms,
+            "last_abort": t.last_abort,
+            "error": t.error,
+        })),
         "totals": {
             "acked_batches": kafka.totals.acked_batches,
             "acked_bytes": kafka.totals.acked_bytes,

@@ -150,6 +150,24 @@ impl Copies {
         }
     }
 
+    /// Every copy that was under way has to go again.
+    pub(super) fn all_came_back(&mut self) {
+        for row in self.sheets.values_mut().flat_map(|sheet| &mut sheet.rows) {
+            for (high, low) in row.high.iter_mut().zip(row.low.iter_mut()) {
+                let under_way = !*high & *low;
+                *high |= under_way;
+                *low &= !under_way;
+            }
+        }
+    }
+
+    /// Forgets blocks that end at `end` or before.
+    pub(super) fn forget_before(&mut self, end: Seq) {
+        let past = |(first, sheet): &(&Seq, &Sheet)| **first + u64::from(sheet.count) <= end;
+        let past: Vec<Seq> = self.sheets.iter().filter(past).map(|(f, _)| *f).collect();
+        past.into_iter().for_each(|first| self.forget_block(first));
+    }
+
     /// The block of an event that has several copies.
     fn knows(&self, seq: Seq) -> Option<(Seq, u32)> {
         let (&first, sheet) = self.sheets.range(..=seq).next_back()?;
@@ -371,6 +389,19 @@ mod tests {
         copies.came_back(101, 2);
         assert_eq!(copies.waiting(101), [2, 3]);
         assert_eq!(copies.place(101, 1), Place::Settled);
+    }
+
+    #[test]
+    fn an_aborted_run_brings_back_what_was_under_way_and_not_what_is_settled() {
+        let mut copies = three();
+        assert!(matches!(copies.settle(101, 1), Settled::Open));
+        copies.all_came_back();
+        assert_eq!(copies.waiting(101), [2, 3]);
+        assert_eq!(copies.place(101, 1), Place::Settled);
+        copies.forget_before(169);
+        assert!(!copies.is_empty(), "its block is not over");
+        copies.forget_before(170);
+        assert!(copies.is_empty());
     }
 
     #[test]

@@ -3,13 +3,14 @@
 //!
 //! Does not read the spool and does not store letters.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::Settings;
 use super::copies::{Copies, Place, Settled, Worse};
 use super::expiry::Ages;
 use super::lane::BuilderPool;
-use super::lanes::{Lanes, Pass, Target};
+use super::lanes::{Lanes, Pass, Target, view_of};
 use super::letters::{Letters, dead_letter};
 use super::run::State;
 use super::stable_id::{ID_HEADER, StableId};
@@ -32,6 +33,28 @@ pub(super) struct Placing<'c> {
     pub(super) now: Instant,
     /// With `delivery.timeout.ms` set.
     pub(super) ages: Option<Ages>,
+}
+
+impl<'c> Placing<'c> {
+    /// For events of `block`, with the router's topics as the cluster shows them.
+    pub(super) fn new(
+        pass: Pass,
+        block: SeqRange,
+        topics: &[Arc<str>],
+        cluster: &'c ClusterView,
+        ages: Option<Ages>,
+        now: Instant,
+    ) -> Self {
+        let views = topics.iter().map(|topic| view_of(cluster, topic)).collect();
+        Self {
+            pass,
+            block,
+            views,
+            cluster,
+            now,
+            ages,
+        }
+    }
 }
 
 /// Events of one block that are not sent.

@@ -32,11 +32,12 @@ impl Letters {
 }
 
 impl State {
-    /// Stores letters durably; only then do their events leave the spool.
-    pub(super) fn store_letters(&mut self, letters: Letters, now: Instant) {
+    /// Stores letters durably; only then do their events leave the spool. False when the disk
+    /// refuses: then they wait.
+    pub(super) fn store_letters(&mut self, letters: Letters, now: Instant) -> bool {
         let Letters(mut letters) = letters;
         if letters.is_empty() {
-            return;
+            return true;
         }
         let notes: Vec<(Arc<str>, Seq, Vec<CopyId>)> = letters
             .iter_mut()
@@ -51,7 +52,10 @@ impl State {
             .collect::<Result<Vec<_>, _>>()
             .and_then(|letters| self.dead_letters.put(letters));
         match stored {
-            Ok(proof) => self.lettered(proof, notes),
+            Ok(proof) => {
+                self.lettered(proof, notes);
+                true
+            }
             Err(failure) => {
                 warn!(error = %failure, "cannot store dead letters; their events stay");
                 self.status.last_error = Some(failure.to_string());
@@ -62,6 +66,7 @@ impl State {
                     }
                     self.lanes.named(&topic).pause(block, now);
                 }
+                false
             }
         }
     }
@@ -108,15 +113,17 @@ impl State {
         }
     }
 
-    /// Moves copies that had a place to the dead letters; what cannot be read waits.
+    /// Moves copies that had a place to the dead letters; what cannot be read or stored waits,
+    /// and then it is false.
     pub(super) fn bury(
         &mut self,
         to: &TopicPartition,
         ranges: &SeqRanges,
         reason: &str,
         now: Instant,
-    ) {
+    ) -> bool {
         let mut letters = Letters::default();
+        let mut all_read = true;
         let mut block = None;
         for (seq, copy) in ranges.copies() {
             if block
@@ -128,6 +135,7 @@ impl State {
                     Err(failure) => {
                         self.status.last_error = Some(failure.to_string());
                         self.give_back(to, &[[(seq, copy)].into_iter().collect()]);
+                        all_read = false;
                         continue;
                     }
                 };
@@ -143,7 +151,7 @@ impl State {
                 );
             }
         }
-        self.store_letters(letters, now);
+        self.store_letters(letters, now) && all_read
     }
 }
 

@@ -41,11 +41,12 @@ mod run;
 mod settle;
 mod stable_id;
 mod status;
+mod transact;
 mod unplaced;
 
 pub use lane::BatchLimits;
 pub use stable_id::ID_HEADER;
-pub use status::{DrainStatus, LaneStatus};
+pub use status::{DrainStatus, LaneStatus, RunStatus};
 
 /// A partition that was full for this long, while another could go on, is passed over.
 pub const STALL_AFTER: Duration = Duration::from_millis(500);
@@ -77,6 +78,8 @@ pub struct Settings {
     pub topic_patience: Option<Duration>,
     /// Age at which an event that is not acknowledged is given up.
     pub delivery_timeout: Option<Duration>,
+    /// Whether events go in runs; see `transact`. Not changed by a reload.
+    pub transactional: bool,
 }
 
 impl Settings {
@@ -87,10 +90,16 @@ impl Settings {
         routing: &RoutingConfig,
         host: Host,
     ) -> Self {
+        let transactional = kafka.transaction.is_some();
         let limits = BatchLimits {
             bytes: kafka.batch_size as usize,
             events: kafka.batch_events,
-            linger: kafka.linger,
+            // A batch can wait for the end of its run: nobody sees it before.
+            linger: if transactional {
+                kafka.linger.max(transact::RUN_INTERVAL)
+            } else {
+                kafka.linger
+            },
             compression: kafka.compression,
             in_flight: u32::from(kafka.max_in_flight),
         };
@@ -105,6 +114,7 @@ impl Settings {
             buffer_memory: kafka.buffer_memory as usize,
             topic_patience: kafka.topic_patience,
             delivery_timeout: kafka.delivery_timeout,
+            transactional,
         }
     }
 }

@@ -12,7 +12,7 @@ use super::event::{GivenUp, Placing};
 use super::expiry::Ages;
 use super::lanes::{Pass, view_of};
 use super::run::State;
-use crate::kafka::{ClusterView, TopicPartition, TopicView};
+use crate::kafka::{ClusterView, TopicPartition};
 use crate::proof::Seq;
 use crate::spool::Block;
 
@@ -140,21 +140,9 @@ impl State {
             self.note_block(span);
         }
         let untouched = pass == Pass::Main && self.cursor.is_untouched(block);
-        let views: Vec<Option<&TopicView>> = self
-            .settings
-            .router
-            .topics()
-            .iter()
-            .map(|topic| view_of(cluster, topic))
-            .collect();
-        let placing = Placing {
-            pass,
-            block: span,
-            views,
-            cluster,
-            now,
-            ages: Ages::new(self.settings.delivery_timeout, now),
-        };
+        let topics = self.settings.router.topics();
+        let ages = Ages::new(self.settings.delivery_timeout, now);
+        let placing = Placing::new(pass, span, topics, cluster, ages, now);
         let mut given_up = GivenUp::default();
         for event in block.events() {
             if pass != Pass::Main && !self.unplaced.contains(span.first, event.seq) {
@@ -174,6 +162,11 @@ impl State {
                 _ => {}
             }
         }
+        self.give_up(given_up, now);
+    }
+
+    /// Settles what is not sent. False when letters could not be stored.
+    pub(super) fn give_up(&mut self, given_up: GivenUp, now: Instant) -> bool {
         if !given_up.dropped.is_empty() {
             self.cursor.dropped(&given_up.dropped);
             self.unsaved = true;
@@ -181,6 +174,6 @@ impl State {
         for (seq, ending) in given_up.resolved {
             self.resolve(seq, ending);
         }
-        self.store_letters(given_up.letters, now);
+        self.store_letters(given_up.letters, now)
     }
 }

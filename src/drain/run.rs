@@ -16,6 +16,7 @@ use super::lane::BuilderPool;
 use super::lanes::{Lanes, view_of};
 use super::stable_id::StableId;
 use super::status::{DrainStatus, LaneStatus};
+use super::transact::Run;
 use super::unplaced::Unplaced;
 use super::{Message, Settings};
 use crate::kafka::{Producer, TopicView};
@@ -57,6 +58,8 @@ pub(super) struct State {
     pub(super) copies_full: bool,
     /// Memory of `place_event`.
     pub(super) spots: Vec<(CopyId, Spot)>,
+    /// With transactions only: then nothing is placed but by it.
+    pub(super) run: Option<Run>,
     /// Blocks read so far that may have unresolved events: first event and count.
     blocks: BTreeMap<Seq, u32>,
     pub(super) pool: BuilderPool,
@@ -97,7 +100,12 @@ impl State {
             }
         });
         let now = Instant::now();
+        let run = settings.transactional.then(|| {
+            producer.begin(spool_id);
+            Run::new(cursor.position())
+        });
         let mut state = Self {
+            run,
             cursor,
             dead_letters,
             producer,
@@ -135,11 +143,12 @@ impl State {
             let stopping = self.stop_at.is_some();
             let worked = !stopping && self.read(now);
             self.send_batches(now);
+            self.close_run();
             self.save(now);
             self.publish(now);
             if self
                 .stop_at
-                .is_some_and(|at| self.lanes.in_flight() == 0 || now >= at)
+                .is_some_and(|at| self.is_settled() || now >= at)
             {
                 break;
             }
@@ -158,9 +167,21 @@ impl State {
         self.cursor
     }
 
+    /// Whether nothing of what was read waits for an answer.
+    fn is_settled(&self) -> bool {
+        let open = self.run.as_ref().is_some_and(Run::is_open);
+        self.lanes.in_flight() == 0 && !open
+    }
+
     /// Reads what there is room for. True when something was read.
     fn read(&mut self, now: Instant) -> bool {
         self.judge_topics(now);
+        if self.run.is_some() {
+            // A run gathers anyway, so there is no need to nap.
+            self.nap_until = None;
+            self.announced.store(false, Ordering::Release);
+            return self.fill(now);
+        }
         let expired = self.expire(now);
         let again = (0..LAGGING_BLOCKS)
             .take_while(|_| self.lagging_pass(now))
@@ -201,7 +222,10 @@ impl State {
                 self.settings = *settings;
                 self.use_topics();
             }
-            Message::Stop(deadline) => self.stop_at = Some(deadline),
+            Message::Stop(deadline) => {
+                self.stop_at = Some(deadline);
+                self.run.as_mut().into_iter().for_each(Run::stop_filling);
+            }
         }
     }
 
@@ -227,10 +251,13 @@ impl State {
             pool,
             producer,
             sealed_bytes,
+            run,
             ..
         } = self;
+        let mut run = run.as_mut();
         let mut failed = Vec::new();
-        let squeezed = *sealed_bytes + lanes.open_bytes() >= settings.buffer_memory;
+        let squeezed = *sealed_bytes + lanes.open_bytes() >= settings.buffer_memory
+            || run.as_ref().is_some_and(|run| run.is_closing());
         let limits = &settings.limits;
         for lane in lanes
             .topics_mut()
@@ -247,14 +274,19 @@ impl State {
                     .into_iter()
                     .map(|(r, why)| (to.clone(), r, why)),
             );
-            while let Some(batch) = lane.next_batch(limits) {
+            while let Some(mut batch) = lane.next_batch(limits) {
+                if let Some(run) = &mut run {
+                    run.sends(&mut batch);
+                }
                 producer.send(batch);
             }
         }
         for (to, records, why) in failed {
             error!(topic = %to.topic, partition = to.partition, error = why,
                 "cannot encode a batch; its events go to the dead letters");
-            self.bury(&to, &records, &why, now);
+            if !self.bury(&to, &records, &why, now) {
+                self.give_up_run(&why);
+            }
         }
     }
 
@@ -269,10 +301,9 @@ impl State {
         let save = self.unsaved.then(|| self.saved_at + SAVE_INTERVAL);
         let expiry = self.settings.delivery_timeout.map(|_| self.expiry_look);
         let expiry = expiry.filter(|_| self.stop_at.is_none());
-        let wake = [linger, save, self.stop_at, self.nap_until, expiry]
-            .into_iter()
-            .flatten()
-            .min();
+        let run = self.run.as_ref().and_then(|run| run.due(limits.linger));
+        let wakes = [linger, save, self.stop_at, self.nap_until, expiry, run];
+        let wake = wakes.into_iter().flatten().min();
         wake.map_or(BEAT, |at| at.saturating_duration_since(now).min(BEAT))
     }
 
@@ -351,6 +382,7 @@ impl State {
         self.status.unplaced_events = self.unplaced.len();
         self.status.copy_bytes = self.copies.bytes() as u64;
         self.status.buffered_bytes = self.buffered() as u64;
+        self.status.run = self.run.as_ref().map(|run| run.status(now));
         let topics = self.lanes.topics();
         self.status.doomed = topics
             .iter()

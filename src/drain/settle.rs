@@ -46,12 +46,13 @@ impl State {
                 self.lanes.named(&to.topic).lane(to.partition).last_error = Some(reason);
                 self.go_again(&to, &returned, term);
             }
+            Report::Run(report) => self.run_report(report, now),
             Report::ClusterChanged => {}
         }
     }
 
     /// Takes out of the spool what the broker has, once no other copy of it is open.
-    fn acked(&mut self, proof: Acked) {
+    pub(super) fn acked(&mut self, proof: Acked) {
         if self.copies.is_empty() {
             return self.cursor.acked(proof);
         }
@@ -71,7 +72,7 @@ impl State {
         }
     }
 
-    fn came_back(&mut self, to: &TopicPartition, batches: u32, bytes: usize) {
+    pub(super) fn came_back(&mut self, to: &TopicPartition, batches: u32, bytes: usize) {
         self.sealed_bytes = self.sealed_bytes.saturating_sub(bytes);
         self.lanes
             .named(&to.topic)
@@ -114,7 +115,7 @@ impl State {
         span.first
     }
 
-    fn refused(
+    pub(super) fn refused(
         &mut self,
         to: &TopicPartition,
         refused: &SeqRanges,

@@ -23,6 +23,26 @@ pub struct DrainStatus {
     pub doomed: Vec<(String, String)>,
     /// What went wrong last inside the drain.
     pub last_error: Option<String>,
+    /// The run in hand, with transactions only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunStatus>,
+}
+
+/// A run at one moment.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct RunStatus {
+    /// Its number since the start.
+    pub number: u32,
+    /// `waiting`, `filling`, `closing` or `committing`.
+    pub stage: &'static str,
+    /// Its first event.
+    pub first: u64,
+    /// One past its last event so far.
+    pub end: u64,
+    /// Since its first event.
+    pub open_ms: Option<u64>,
+    /// The event that finds no place, and holds up those behind it.
+    pub blocked_at: Option<u64>,
 }
 
 /// One partition at one moment.

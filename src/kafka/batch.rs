@@ -19,6 +19,10 @@ const HEADER_BYTES: usize = 61;
 /// Offset of the first byte under the checksum, the attributes.
 const CHECKED_FROM: usize = 21;
 
+/// Offset of the low byte of the attributes, and the bit in it for batches of transactions.
+const ATTRIBUTES_LOW: usize = 22;
+const TRANSACTIONAL: u8 = 0x10;
+
 /// Bytes of the header that `batchLength` does not count.
 const NOT_IN_LENGTH: usize = 12;
 
@@ -231,6 +235,8 @@ pub struct Stamp {
     /// Send time, milliseconds since the Unix epoch; it counts unless the records have their
     /// own. The broker forgets a producer by this clock (KAFKA-9144).
     pub time_ms: i64,
+    /// Whether the batch belongs to a transaction.
+    pub transactional: bool,
 }
 
 impl EncodedBatch {
@@ -339,6 +345,14 @@ impl Header<'_> {
 
     /// Writes what is known at sending, and the checksum.
     fn stamp(&mut self, stamp: Stamp, times: Times, body_crc: u32, body_len: usize) {
+        if let Some(attributes) = self.0.get_mut(ATTRIBUTES_LOW) {
+            *attributes &= !TRANSACTIONAL;
+            *attributes |= if stamp.transactional {
+                TRANSACTIONAL
+            } else {
+                0
+            };
+        }
         self.put(27, &times.base.to_be_bytes());
         self.put(35, &times.max.to_be_bytes());
         self.put(43, &stamp.producer_id.to_be_bytes());

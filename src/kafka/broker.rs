@@ -27,7 +27,7 @@ use super::connect::{Connection, Connector, request_failure};
 use super::core::RequestId;
 use super::link::Link;
 use super::upkeep::Upkeep;
-use super::wire::{MetadataQuery, Produce, Produced};
+use super::wire::{ImplicitProduce, MetadataQuery, Produce, Produced};
 use crate::config::HostPort;
 
 /// Requests with acks=0 on one connection: the messenger remembers each until the connection
@@ -39,6 +39,8 @@ const UNASKED_MAX: u32 = 10_000;
 pub(super) struct Command {
     pub(super) request: RequestId,
     pub(super) body: Produce,
+    /// The partitions join the transaction by this; see [`ImplicitProduce`].
+    pub(super) implicit: bool,
 }
 
 /// A request without an answer.
@@ -344,8 +346,14 @@ async fn launch(
     flights: &mut FuturesUnordered<Flight>,
 ) -> Option<Ended> {
     let messenger = connection.messenger.clone();
-    let Command { request, body } = command;
-    let mut flight: Flight = if body.acks == 0 {
+    let Command {
+        request,
+        body,
+        implicit,
+    } = command;
+    let mut flight: Flight = if implicit {
+        Box::pin(async move { (request, messenger.request(ImplicitProduce(body)).await) })
+    } else if body.acks == 0 {
         Box::pin(async move { (request, unasked(&messenger, body).await) })
     } else {
         Box::pin(async move { (request, messenger.request(body).await) })

@@ -98,6 +98,7 @@ pub(super) fn new_topics(names: Vec<Arc<str>>, how: TopicCreation, limit: Durati
         names,
         partitions: how.partitions,
         replication: how.replication,
+        settings: &[],
         timeout_ms: timeout_ms.unwrap_or(i32::MAX),
         dry_run: false,
     }

@@ -3,7 +3,8 @@
 //! # Promise
 //! Idempotent with acks=all, always. A batch is reported [`Report::Acked`] only after an
 //! answer that proves it is in the log; a retry sends the same bytes with the same producer
-//! id, epoch and sequence, so the broker recognises it. Nothing expires by age.
+//! id, epoch and sequence, so the broker recognises it. Nothing expires by age. With
+//! transactions nothing is reported so before its transaction is committed ([`RunReport`]).
 //!
 //! # Layout
 //! On the drain's thread:
@@ -19,6 +20,7 @@
 //! - `connect`, `tls`, `sasl`, `link`: how a connection comes about, and its signs of life;
 //!   `aws` and `https` are for logins that need more than a password.
 //! - `session`: a connection for one-off questions; `listing` and [`doctor`] stand on it.
+//! - `txn`, `position`: with transactions, when a run is committed and how far that is.
 //! - `wire`, `read`: requests and answers on top of `rskafka`'s messenger.
 //!
 //! # Limits
@@ -44,6 +46,7 @@ mod https;
 mod link;
 mod listing;
 mod outcome;
+mod position;
 mod producer;
 mod read;
 mod report;
@@ -52,6 +55,7 @@ mod session;
 mod status;
 mod tls;
 mod topics;
+mod txn;
 mod upkeep;
 mod wire;
 
@@ -59,9 +63,11 @@ pub use batch::{BatchBuilder, EncodeError, EncodedBatch, HeaderRef, RecordRef};
 pub use cluster::{ClusterView, PartitionView, TopicView};
 pub use codec::CodecError;
 pub use listing::{ListError, TopicInfo, list_topics};
+pub use position::Position;
 pub use producer::{Producer, StartError};
 pub use report::{Batch, Expiry, Refusal, Report, TopicPartition};
 pub use status::{
     BrokerStatus, CertificateStatus, ConnectionStatus, KafkaStatus, PartitionStatus, TopicStatus,
     Totals,
 };
+pub use txn::{AbortCause, Recovered, RunReport, TransactionStatus};

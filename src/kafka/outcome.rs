@@ -223,10 +223,34 @@ const TABLE: &[Verdict] = {
             "the broker knows a newer epoch; new id",
         ),
         row(
+            48,
+            "INVALID_TXN_STATE",
+            Fence,
+            "the transaction is not open for this; aborted and begun again",
+        ),
+        row(
             49,
             "INVALID_PRODUCER_ID_MAPPING",
             Fence,
             "the producer id is not ours; new id",
+        ),
+        row(
+            50,
+            "INVALID_TRANSACTION_TIMEOUT",
+            Fence,
+            "transaction.timeout.ms is above the broker's transaction.max.timeout.ms",
+        ),
+        row(
+            51,
+            "CONCURRENT_TRANSACTIONS",
+            Retry,
+            "the transaction before is still being ended; retried",
+        ),
+        row(
+            53,
+            "TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
+            Fence,
+            "no right to use transactional.id; grant Write and Describe on it",
         ),
         row(
             56,
@@ -282,6 +306,12 @@ const TABLE: &[Verdict] = {
             "UNKNOWN_TOPIC_ID",
             Refresh,
             "the topic was made anew; asking again",
+        ),
+        row(
+            120,
+            "TRANSACTION_ABORTABLE",
+            Fence,
+            "the transaction cannot be committed; aborted and begun again",
         ),
     ]
 };

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
 use super::actor::{Actor, Event};
-use super::{Batch, ClusterView, KafkaStatus, Report};
+use super::{Batch, ClusterView, KafkaStatus, Position, Report};
 use crate::config::KafkaConfig;
 use crate::proof::BrokerAuthority;
 
@@ -64,6 +64,22 @@ impl Producer {
     pub fn send(&self, batch: Batch) {
         // The mailbox is closed only after `close`, which has reported everything.
         let _ = self.events.send(Event::Send(batch));
+    }
+
+    /// With transactions: gets ready to deliver the spool with this id; the answer is
+    /// [`RunReport::Ready`](super::RunReport::Ready). To be called once, before any batch.
+    pub fn begin(&self, spool_id: u64) {
+        let _ = self.events.send(Event::Begin { spool_id });
+    }
+
+    /// With transactions: no more batches of `run` follow; commits it with its end.
+    pub fn close_run(&self, run: u32, end: Position) {
+        let _ = self.events.send(Event::CloseRun { run, end });
+    }
+
+    /// With transactions: gives up `run`, because its owner cannot complete it.
+    pub fn abort_run(&self, run: u32, words: String) {
+        let _ = self.events.send(Event::AbortRun { run, words });
     }
 
     /// Finds this topic's partitions and keeps them fresh from now on.

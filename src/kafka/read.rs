@@ -12,6 +12,19 @@ pub(super) struct Malformed {
     at: usize,
 }
 
+/// How lengths are written: as fixed numbers, or as varints with tagged fields (KIP-482).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Plain,
+    Compact,
+}
+
+impl Form {
+    pub(super) fn of(compact: bool) -> Self {
+        if compact { Self::Compact } else { Self::Plain }
+    }
+}
+
 /// A place in an answer.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
@@ -85,12 +98,7 @@ impl<'a> Reader<'a> {
 
     /// Skips tagged fields (KIP-482): a later version may add some.
     pub(super) fn tags(&mut self) -> Result<(), Malformed> {
-        for _ in 0..self.varint()? {
-            let _tag = self.varint()?;
-            let size = self.varint()? as usize;
-            self.bytes(size)?;
-        }
-        Ok(())
+        self.each_tag(|_, _| Ok(()))
     }
 
     /// An unsigned varint of at most five bytes.
@@ -117,5 +125,53 @@ impl<'a> Reader<'a> {
 
     pub(super) fn string(&mut self) -> Result<String, Malformed> {
         self.nullable()?.ok_or(self.bad("a null name"))
+    }
+
+    /// [`Reader::len`] in either form.
+    pub(super) fn count(&mut self, form: Form) -> Result<usize, Malformed> {
+        match form {
+            Form::Plain => self.len(),
+            Form::Compact => self.compact_len(),
+        }
+    }
+
+    /// [`Reader::nullable`] in either form.
+    pub(super) fn nullable_text(&mut self, form: Form) -> Result<Option<String>, Malformed> {
+        if form == Form::Plain {
+            return self.nullable();
+        }
+        let Some(len) = self.varint()?.checked_sub(1) else {
+            return Ok(None);
+        };
+        let bytes = self.bytes(len as usize)?;
+        let text = std::str::from_utf8(bytes).map_err(|_| self.bad("text that is not UTF-8"))?;
+        Ok(Some(text.to_owned()))
+    }
+
+    /// [`Reader::string`] in either form.
+    pub(super) fn text(&mut self, form: Form) -> Result<String, Malformed> {
+        self.nullable_text(form)?.ok_or(self.bad("a null name"))
+    }
+
+    /// [`Reader::tags`] in either form: the plain one has none.
+    pub(super) fn end(&mut self, form: Form) -> Result<(), Malformed> {
+        match form {
+            Form::Plain => Ok(()),
+            Form::Compact => self.tags(),
+        }
+    }
+
+    /// Hands each tagged field to `take`: its number, and a reader of its own.
+    pub(super) fn each_tag(
+        &mut self,
+        mut take: impl FnMut(u32, &mut Reader<'_>) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        for _ in 0..self.varint()? {
+            let tag = self.varint()?;
+            let len = self.varint()? as usize;
+            let bytes = self.bytes(len)?;
+            take(tag, &mut Reader { bytes, at: 0 })?;
+        }
+        Ok(())
     }
 }

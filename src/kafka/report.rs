@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::EncodedBatch;
+use super::{EncodedBatch, RunReport};
 use crate::proof::{Acked, SeqRanges};
 
 /// A partition of a topic.
@@ -92,6 +92,8 @@ pub enum Report {
         /// Bytes given back.
         bytes: usize,
     },
+    /// News about a run, with transactions; then no other report about batches comes.
+    Run(RunReport),
     /// The view of the cluster has changed.
     ClusterChanged,
 }

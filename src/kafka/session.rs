@@ -1,7 +1,7 @@
-//! A short-lived connection for one-off questions: each with a deadline, nothing retried.
+//! A connection for questions one at a time: each with a deadline, nothing retried.
 //!
-//! For the command line, which asks once and says what it heard. The producer's own
-//! connections live in `broker` and `control`.
+//! For the command line, which asks once and says what it heard, and for the coordinator of
+//! transactions. The producer's other connections live in `broker` and `control`.
 
 use std::time::Duration;
 
@@ -29,6 +29,11 @@ impl Session {
         let connection = connector.connect_traced(to, trace).await?;
         let limit = connector.config().request_timeout;
         Ok(Self { connection, limit })
+    }
+
+    /// Whether the broker has gone.
+    pub(super) fn is_closed(&self) -> bool {
+        self.connection.pulse.is_closed()
     }
 
     /// One question, one answer, or the words for why there is none.

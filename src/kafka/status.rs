@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use super::TopicPartition;
+use super::{TopicPartition, TransactionStatus};
 
 /// Everything there is to say about the Kafka side.
 #[derive(Debug, Default, Clone)]
@@ -24,6 +24,8 @@ pub struct KafkaStatus {
     pub certificates: Vec<CertificateStatus>,
     /// What is not verified although it should be, in words; for tests only.
     pub unverified: Option<&'static str>,
+    /// The transactions, with `transactional.id` only.
+    pub transaction: Option<TransactionStatus>,
     /// Sums since start.
     pub totals: Totals,
 }

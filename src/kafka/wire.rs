@@ -2,7 +2,7 @@
 //!
 //! Own types because `rskafka`'s cannot say what we need: produce with prepared bytes and
 //! per-record errors (v8), metadata that never creates a topic, producer ids, the broker's
-//! text when it refuses a login. Versions below the "flexible" ones only.
+//! text when it refuses a login. Versions below the "flexible" ones, but for transactions.
 //! Layouts: <https://kafka.apache.org/protocol#protocol_messages>.
 //!
 //! An answer is read from a slice with every length checked against what is left of it, so
@@ -20,25 +20,29 @@ use rskafka::protocol::messages::{
 use rskafka::protocol::primitives::Int16;
 use rskafka::protocol::traits::ReadError;
 
-use super::read::Reader;
+use super::read::{Form, Reader};
 
 /// First version of Produce whose answer names the refused records (KIP-467).
 const PRODUCE_RECORD_ERRORS: i16 = 8;
 
-/// No version that we speak has tagged fields.
+/// First version of Produce with tagged fields (KIP-482).
+const PRODUCE_TAGGED: i16 = 9;
+
+/// For requests whose versions here all come before tagged fields.
 const NEVER: ApiVersion = ApiVersion(Int16(i16::MAX));
 
 const fn versions(min: i16, max: i16) -> ApiVersionRange {
     ApiVersionRange::new(ApiVersion(Int16(min)), ApiVersion(Int16(max)))
 }
 
-macro_rules! request {
-    ($request:ty => $answer:ty, $key:ident, $min:literal ..= $max:literal) => {
+/// A question: which request it is, in which versions, and from which on it has tagged fields.
+macro_rules! question {
+    ($request:ty => $answer:ty, $key:ident, $min:literal ..= $max:literal, tagged $tagged:expr) => {
         impl RequestBody for $request {
             type ResponseBody = $answer;
             const API_KEY: ApiKey = ApiKey::$key;
             const API_VERSION_RANGE: ApiVersionRange = versions($min, $max);
-            const FIRST_TAGGED_FIELD_IN_REQUEST_VERSION: ApiVersion = NEVER;
+            const FIRST_TAGGED_FIELD_IN_REQUEST_VERSION: ApiVersion = $tagged;
         }
 
         impl WriteVersionedType<Vec<u8>> for $request {
@@ -51,7 +55,12 @@ macro_rules! request {
                 Ok(())
             }
         }
+    };
+}
 
+/// An answer that can be read.
+macro_rules! answer {
+    ($answer:ty) => {
         impl ReadVersionedType<Cursor<Vec<u8>>> for $answer {
             fn read_versioned(
                 cursor: &mut Cursor<Vec<u8>>,
@@ -67,6 +76,22 @@ macro_rules! request {
         }
     };
 }
+
+macro_rules! request {
+    ($request:ty => $answer:ty, $key:ident, $min:literal ..= $max:literal) => {
+        question!($request => $answer, $key, $min..=$max, tagged NEVER);
+        answer!($answer);
+    };
+}
+
+mod position;
+mod txn;
+
+pub(super) use position::{Fetch, Fetched, FirstOffsetQuery};
+pub(super) use txn::{
+    AddPartitions, CoordinatorQuery, EndTxn, EndTxnBumping, FeaturesQuery, ImplicitProduce,
+    TxnProducerId,
+};
 
 request!(Produce => Produced, Produce, 3..=8);
 request!(MetadataQuery => Metadata, Metadata, 4..=7);
@@ -89,6 +114,8 @@ pub(super) use settings::{CreatedTopics, NewTopics, Settings, SettingsQuery};
 pub(super) struct Produce {
     /// Whose word is waited for: -1 all replicas in sync, 1 the leader, 0 nobody.
     pub(super) acks: i16,
+    /// Set when the batches belong to a transaction.
+    pub(super) transactional_id: Option<Arc<str>>,
     /// How long the broker may wait for its replicas.
     pub(super) timeout_ms: i32,
     pub(super) topics: Vec<TopicBatches>,
@@ -106,7 +133,7 @@ impl Produce {
     fn write(&self, out: &mut Vec<u8>, _version: i16) {
         let all = self.topics.iter().flat_map(|t| &t.batches);
         out.reserve(64 + all.map(|(_, records)| records.len() + 300).sum::<usize>());
-        put_nullable(out, None); // transactional id
+        put_nullable(out, self.transactional_id.as_deref());
         out.extend_from_slice(&self.acks.to_be_bytes());
         out.extend_from_slice(&self.timeout_ms.to_be_bytes());
         put_len(out, self.topics.len());
@@ -163,46 +190,54 @@ pub(super) struct ProducedPart {
 
 impl Produced {
     fn read(r: &mut Reader<'_>, version: i16) -> Read<Self> {
+        let form = Form::of(version >= PRODUCE_TAGGED);
         let mut parts = Vec::new();
-        for _ in 0..r.len()? {
-            let topic = r.string()?;
-            for _ in 0..r.len()? {
-                let partition = r.i32()?;
-                let code = r.i16()?;
-                let base_offset = r.i64()?;
-                let append_time_ms = r.i64()?;
-                if version >= 5 {
-                    let _log_start_offset = r.i64()?;
-                }
-                let mut record_index = None;
-                let mut message = None;
-                if version >= PRODUCE_RECORD_ERRORS {
-                    for _ in 0..r.len()? {
-                        let index = u32::try_from(r.i32()?).ok();
-                        let text = r.nullable()?;
-                        if record_index.is_none() {
-                            record_index = index;
-                            message = text;
-                        }
-                    }
-                    let text = r.nullable()?;
-                    message = message.or(text);
-                }
-                let topic = topic.clone();
-                parts.push(ProducedPart {
-                    topic,
-                    partition,
-                    code,
-                    record_index,
-                    message,
-                    base_offset,
-                    append_time_ms,
-                });
+        for _ in 0..r.count(form)? {
+            let topic = r.text(form)?;
+            for _ in 0..r.count(form)? {
+                parts.push(ProducedPart::read(r, version, form, &topic)?);
             }
+            r.end(form)?;
         }
+        let throttle_ms = r.i32()?;
+        r.end(form)?;
+        Ok(Self { parts, throttle_ms })
+    }
+}
+
+impl ProducedPart {
+    fn read(r: &mut Reader<'_>, version: i16, form: Form, topic: &str) -> Read<Self> {
+        let partition = r.i32()?;
+        let code = r.i16()?;
+        let base_offset = r.i64()?;
+        let append_time_ms = r.i64()?;
+        if version >= 5 {
+            let _log_start_offset = r.i64()?;
+        }
+        let mut record_index = None;
+        let mut message = None;
+        if version >= PRODUCE_RECORD_ERRORS {
+            for _ in 0..r.count(form)? {
+                let index = u32::try_from(r.i32()?).ok();
+                let text = r.nullable_text(form)?;
+                r.end(form)?;
+                if record_index.is_none() {
+                    record_index = index;
+                    message = text;
+                }
+            }
+            let text = r.nullable_text(form)?;
+            message = message.or(text);
+        }
+        r.end(form)?;
         Ok(Self {
-            parts,
-            throttle_ms: r.i32()?,
+            topic: topic.to_owned(),
+            partition,
+            code,
+            record_index,
+            message,
+            base_offset,
+            append_time_ms,
         })
     }
 }

@@ -13,6 +13,7 @@
 )]
 
 mod load;
+mod transactional;
 
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

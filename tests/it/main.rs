@@ -66,6 +66,8 @@ mod tail;
 mod tail_lines;
 /// The import rules of the tree.
 mod tidy;
+/// Transactions against a real Apache Kafka.
+mod transactions;
 /// The unit file by systemd's own measure.
 mod unit_file;
 /// The settings pages and the page of symptoms.

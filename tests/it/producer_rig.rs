@@ -209,7 +209,7 @@ impl Rig {
                 self.unresolved -= returned.len();
                 self.back.push(report);
             }
-            Report::ClusterChanged => {}
+            Report::ClusterChanged | Report::Run(_) => {}
         }
     }
 

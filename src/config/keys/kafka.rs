@@ -482,6 +482,31 @@ pub(super) const KAFKA: &[Key] = &[
         effect: "the same for answers",
     },
     Key {
+        name: "transactional.id",
+        kind: Kind::Text,
+        also: &[],
+        default: "none: no transactions",
+        range: "249 bytes, of one running daemon only",
+        effect: "consumers that read committed records see each event exactly once; see \
+            [transactions](transactions.md)",
+    },
+    Key {
+        name: "transaction.timeout.ms",
+        kind: Kind::Quantity,
+        also: &[],
+        default: "60000",
+        range: "5s to 15min, within the broker's `transaction.max.timeout.ms`",
+        effect: "the broker aborts a transaction after this long; Spoolway after two thirds of it",
+    },
+    Key {
+        name: "transactional.position.topic",
+        kind: Kind::Text,
+        also: &[],
+        default: "`spoolway-positions`",
+        range: "a topic with `cleanup.policy=compact`",
+        effect: "where the committed position of each spool is kept; not one of Kafka's",
+    },
+    Key {
         name: "topic_patience",
         kind: Kind::Text,
         also: &[],

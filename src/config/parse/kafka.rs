@@ -6,8 +6,7 @@ use toml::de::DeValue;
 
 use super::names::{FIXED, refusal};
 use super::security;
-use super::topic;
-use super::{Context, bootstrap, delivery};
+use super::{Context, bootstrap, delivery, topic, transaction};
 use crate::config::quantity::whole_number;
 use crate::config::report::Sink;
 use crate::config::section::{Entry, Section};
@@ -64,6 +63,7 @@ pub(super) fn read(
     kafka.topic_patience = read_patience(&mut section, kafka.topic_patience);
     kafka.topic_creation = topic::read_creation(&mut section);
     kafka.test_topic = topic::read_test_topic(&mut section);
+    kafka.transaction = transaction::read(&mut section, &kafka);
     security::read(&mut section, &mut kafka, context);
     read_fixed(&mut section);
     refuse_rest(section);

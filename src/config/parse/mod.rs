@@ -23,6 +23,7 @@ mod route;
 mod security;
 mod spool;
 mod topic;
+mod transaction;
 
 /// Longest path of a Unix socket in bytes: `sun_path` less its final NUL (unix(7)).
 pub const SOCKET_PATH_MAX: usize = 107;

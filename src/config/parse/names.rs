@@ -130,12 +130,8 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
         "only PEM files are read, and they have no password",
     ),
     (
-        "transactional.id",
-        "events do not need transactions; each is delivered by itself",
-    ),
-    (
-        "transaction.",
-        "events do not need transactions; each is delivered by itself",
+        "transaction.two.phase.commit.enable",
+        "a transaction here is committed by Spoolway alone",
     ),
     (
         "value.serializer",

@@ -228,7 +228,10 @@ fn kafka_properties_that_could_lose_or_reorder_events_are_refused_with_the_reaso
             "enable.idempotence = true\nallow_data_loss = true\nacks = 1",
             "needs acks = \"all\"",
         ),
-        ("transactional.id = \"x\"", "do not need transactions"),
+        (
+            "transaction.two.phase.commit.enable = true",
+            "committed by Spoolway alone",
+        ),
         ("partitioner.class = \"x\"", "follows from the key"),
         ("partitioner.ignore.keys = true", "follows from the key"),
         ("delivery.timeout.ms = 10000", "is less than linger.ms and"),

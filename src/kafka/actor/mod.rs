@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 mod fleet;
 mod publish;
+mod transact;
 
 use super::backoff::Backoff;
 use super::broker::{BrokerEvent, BrokerNews, Command};
@@ -20,8 +21,9 @@ use super::control::{Ask, ControlEvent};
 use super::core::{Action, Core, Now, Part, PartReply, Reply, RequestId, Settings};
 use super::outcome::verdict;
 use super::topics::{Standing, Topic};
+use super::txn::News;
 use super::wire::{Produce, Produced, TopicBatches};
-use super::{Batch, ClusterView, ConnectionStatus, KafkaStatus, Report, TopicPartition};
+use super::{Batch, ClusterView, ConnectionStatus, KafkaStatus, Position, Report, TopicPartition};
 use crate::config::{Acks, HostPort, KafkaConfig};
 use crate::proof::BrokerAuthority;
 
@@ -42,6 +44,18 @@ pub(super) enum Event {
     Want(Arc<str>),
     Broker(BrokerEvent),
     Control(ControlEvent),
+    Begin {
+        spool_id: u64,
+    },
+    CloseRun {
+        run: u32,
+        end: Position,
+    },
+    AbortRun {
+        run: u32,
+        words: String,
+    },
+    Coordinator(News),
     Close {
         deadline: Duration,
         done: oneshot::Sender<()>,
@@ -62,6 +76,8 @@ struct Leader {
 pub(super) struct Actor {
     connector: Arc<Connector>,
     core: Core,
+    /// With transactions only.
+    transact: Option<transact::Transact>,
     rng: fastrand::Rng,
     reports: Box<dyn Fn(Report) + Send + Sync>,
     cluster: Arc<ArcSwap<ClusterView>>,
@@ -111,6 +127,10 @@ impl Actor {
             },
             idempotent: config.idempotence,
         };
+        let (authority, transact) = match &config.transaction {
+            None => (Some(authority), None),
+            Some(transaction) => (None, Some(transact::Transact::new(authority, transaction))),
+        };
         let core = Core::new(settings, authority, rng.fork());
         let metadata = Schedule {
             due: None,
@@ -121,6 +141,7 @@ impl Actor {
         Self {
             connector: Connector::new(config.clone()),
             core,
+            transact,
             rng,
             reports,
             cluster,
@@ -143,6 +164,7 @@ impl Actor {
     /// Runs until closed, or until every handle is gone.
     pub(super) async fn run(mut self, mut mailbox: mpsc::UnboundedReceiver<Event>) {
         self.start_control();
+        self.start_coordinator();
         let mut burst = Vec::with_capacity(BURST);
         loop {
             let wake = self.next_wakeup();
@@ -163,6 +185,7 @@ impl Actor {
             self.core.tick(now);
             self.retry_denied(now);
             self.act(now);
+            self.transact(now);
             self.ask_metadata(now);
             if self.closed(now) {
                 return;
@@ -178,15 +201,34 @@ impl Actor {
         let closing = self.closing.as_ref().map(|(deadline, _)| *deadline);
         let metadata = self.metadata.due.filter(|_| !self.metadata.open);
         let status = Some(self.status_due).filter(|_| self.status_stale);
-        let wakes = [self.core.next_wakeup(), denied, closing, metadata, status];
+        let run = self.transact.as_ref().and_then(|t| t.next_wakeup());
+        let wakes = [
+            self.core.next_wakeup(),
+            denied,
+            closing,
+            metadata,
+            status,
+            run,
+        ];
         wakes.into_iter().flatten().min()
     }
 
     fn handle(&mut self, event: Event, now: Now) {
         match event {
-            Event::Send(batch) => {
-                self.want(&batch.to.topic, now);
-                self.core.send(batch, now);
+            Event::Send(batch) => match &mut self.transact {
+                None => {
+                    self.want(&batch.to.topic, now);
+                    self.core.send(batch, now);
+                }
+                Some(transact) => transact.batch(batch, now),
+            },
+            Event::Begin { .. }
+            | Event::CloseRun { .. }
+            | Event::AbortRun { .. }
+            | Event::Coordinator(_) => {
+                if let Some(transact) = &mut self.transact {
+                    transact.handle(event, now);
+                }
             }
             Event::Want(topic) => self.want(&topic, now),
             Event::Broker(event) => self.broker(event, now),
@@ -194,6 +236,9 @@ impl Actor {
             Event::Close { deadline, done } => {
                 self.core.close();
                 self.closing = Some((now.mono + deadline, done));
+                if let Some(transact) = &mut self.transact {
+                    transact.close(now);
+                }
             }
         }
     }
@@ -307,8 +352,17 @@ impl Actor {
     /// Carries out what the core wants done.
     fn act(&mut self, now: Now) {
         for action in self.core.take_actions() {
+            let action = match &mut self.transact {
+                None => action,
+                Some(transact) => match transact.take(action, now) {
+                    Some(action) => action,
+                    None => continue,
+                },
+            };
             match action {
                 Action::Report(report) => (self.reports)(report),
+                // Of transactions only, and taken by them.
+                Action::Stored { .. } => {}
                 Action::Produce {
                     broker,
                     request,
@@ -318,18 +372,7 @@ impl Actor {
                 }
                 Action::WantIdentity => self.ask(Ask::ProducerId),
                 Action::Refresh => self.refresh(now.mono),
-                Action::Denied { topic, words } => {
-                    tracing::warn!(topic = &*topic, words, "the topic refuses writes");
-                    let pause = self.connector.config().retry_backoff_max;
-                    if let Some(known) = self.topics.get_mut(&topic) {
-                        known.deny(words.clone(), pause, now.mono);
-                        let standing = known.standing(now.mono);
-                        if let Standing::Failing { reason, since } = standing {
-                            self.core.topic_failing(&topic, reason, since, now);
-                        }
-                    }
-                    self.publish_cluster(now.mono);
-                }
+                Action::Denied { topic, words } => self.denied(&topic, words, now),
                 Action::Accepted { topic } => {
                     if let Some(known) = self.topics.get_mut(&topic) {
                         known.accepted();
@@ -337,6 +380,20 @@ impl Actor {
                 }
             }
         }
+    }
+
+    /// A topic refuses writes: it is left alone for a while.
+    fn denied(&mut self, topic: &Arc<str>, words: String, now: Now) {
+        tracing::warn!(topic = &**topic, words, "the topic refuses writes");
+        let pause = self.connector.config().retry_backoff_max;
+        if let Some(known) = self.topics.get_mut(topic) {
+            known.deny(words, pause, now.mono);
+            let standing = known.standing(now.mono);
+            if let Standing::Failing { reason, since } = standing {
+                self.core.topic_failing(topic, reason, since, now);
+            }
+        }
+        self.publish_cluster(now.mono);
     }
 
     fn produce(&mut self, broker: i32, request: RequestId, parts: Vec<Part>, now: Now) {
@@ -363,11 +420,16 @@ impl Actor {
             Acks::None => 0,
         };
         let body = Produce {
+            transactional_id: self.transact.as_ref().map(|t| t.id().clone()),
             acks,
             timeout_ms,
             topics,
         };
-        let command = Command { request, body };
+        let command = Command {
+            request,
+            body,
+            implicit: self.transact.as_ref().is_some_and(|t| t.is_implicit()),
+        };
         let sent = self
             .leaders
             .get(&broker)
@@ -407,7 +469,9 @@ impl Actor {
 
     /// Finishes an ordered close when nothing is on the wire, or the time is up.
     fn closed(&mut self, now: Now) -> bool {
-        let over = |deadline: Instant| deadline <= now.mono || self.core.requests() == 0;
+        let ending = self.transact.as_ref().is_some_and(|t| t.is_ending());
+        let done = self.core.requests() == 0 && !ending;
+        let over = |deadline: Instant| deadline <= now.mono || done;
         if !self
             .closing
             .as_ref()

@@ -66,6 +66,7 @@ impl Actor {
         let halted = halted.filter_map(|l| l.connection.error.clone()).next();
         let refused = self.identity_error.as_ref().filter(|(_, person)| *person);
         let refused = refused.map(|(reason, _)| reason.clone());
+        let transaction = self.transact.as_ref().and_then(|t| t.halted());
         let mut control = self.control.clone();
         if let Some((reason, _)) = &self.identity_error {
             control.error.get_or_insert_with(|| reason.clone());
@@ -75,7 +76,13 @@ impl Actor {
             brokers: brokers.collect(),
             partitions: self.core.partition_status(),
             topics: self.failing_topics(now),
-            halted: self.control_halt.clone().or(halted).or(refused),
+            halted: self
+                .control_halt
+                .clone()
+                .or(halted)
+                .or(refused)
+                .or(transaction),
+            transaction: self.transact.as_ref().map(|t| t.status(now)),
             certificates: self.connector.certificates(),
             unverified: unverified(self.connector.config().tls.as_ref()),
             totals: self.core.totals(),

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::backoff::Backoff;
 use super::{Batch, Report, TopicPartition, Totals};
-use crate::proof::BrokerAuthority;
+use crate::proof::{BrokerAuthority, SeqRanges};
 
 mod entry;
 mod lanes;
@@ -84,6 +84,12 @@ pub(super) enum Action {
     Accepted { topic: Arc<str> },
     /// Tell the owner.
     Report(Report),
+    /// A batch is in the log; of a core that may not say more.
+    Stored {
+        to: TopicPartition,
+        ranges: SeqRanges,
+        bytes: usize,
+    },
 }
 
 /// A request without an answer.
@@ -111,7 +117,8 @@ struct Failing {
 #[derive(Debug)]
 pub(super) struct Core {
     settings: Settings,
-    authority: BrokerAuthority,
+    /// `None` with transactions: then only a commit proves that the broker has a batch.
+    authority: Option<BrokerAuthority>,
     rng: fastrand::Rng,
     partitions: Vec<Partition>,
     index: HashMap<TopicPartition, usize>,
@@ -132,7 +139,11 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(settings: Settings, authority: BrokerAuthority, rng: fastrand::Rng) -> Self {
+    pub(super) fn new(
+        settings: Settings,
+        authority: Option<BrokerAuthority>,
+        rng: fastrand::Rng,
+    ) -> Self {
         Self {
             settings,
             authority,
@@ -328,9 +339,14 @@ impl Core {
                 self.actions.push(Action::Accepted {
                     topic: to.topic.clone(),
                 });
-                let proof = self.authority.acked(ranges);
-                self.actions
-                    .push(Action::Report(Report::Acked { to, proof, bytes }));
+                self.actions.push(match &self.authority {
+                    Some(authority) => Action::Report(Report::Acked {
+                        to,
+                        proof: authority.acked(ranges),
+                        bytes,
+                    }),
+                    None => Action::Stored { to, ranges, bytes },
+                });
             }
             Effect::Refused {
                 refused,
@@ -357,9 +373,11 @@ impl Core {
                     words,
                 });
             }
-            Effect::MaybeDuplicate { records } => {
+            // What a transaction may have stored twice is aborted with it.
+            Effect::MaybeDuplicate { records } if self.authority.is_some() => {
                 self.totals.maybe_duplicate_records += records;
             }
+            Effect::MaybeDuplicate { .. } => {}
         }
     }
 
@@ -426,13 +444,32 @@ impl Core {
             return *slot;
         }
         let slot = self.partitions.len();
-        self.partitions.push(Partition::new(to.clone()));
+        let transactional = self.authority.is_none();
+        self.partitions
+            .push(Partition::new(to.clone(), transactional));
         self.index.insert(to.clone(), slot);
         self.by_topic
             .entry(to.topic.clone())
             .or_default()
             .push(slot);
         slot
+    }
+
+    /// Forgets every batch without a report. Answers to what is on the wire are of no use.
+    pub(super) fn forget(&mut self) {
+        self.partitions.iter_mut().for_each(Partition::forget);
+    }
+
+    /// Starts anew under an identity given from outside. Nothing may be on the wire.
+    pub(super) fn renew(&mut self, identity: Identity, now: Now) {
+        self.partitions.iter_mut().for_each(Partition::renew);
+        self.identity(identity, now);
+    }
+
+    /// The term that a batch for this partition has to carry to be taken.
+    pub(super) fn term_of(&mut self, to: &TopicPartition) -> u32 {
+        let slot = self.slot(to);
+        self.partitions.get(slot).map_or(0, |p| p.term)
     }
 
     /// Sends nothing new from now on; what is on the wire is still answered.

@@ -68,10 +68,12 @@ pub(super) struct Partition {
     new_id: bool,
     /// When the core looks whether the first batch has expired; no more often than that.
     pub(super) expiry_look: Option<Instant>,
+    /// Its batches belong to transactions, whose epoch only the coordinator raises.
+    transactional: bool,
 }
 
 impl Partition {
-    pub(super) fn new(to: TopicPartition) -> Self {
+    pub(super) fn new(to: TopicPartition, transactional: bool) -> Self {
         Self {
             to,
             leader: None,
@@ -90,7 +92,27 @@ impl Partition {
             rebase: false,
             new_id: false,
             expiry_look: None,
+            transactional,
         }
+    }
+
+    /// Drops every batch. Their answers, when they come, change nothing.
+    pub(super) fn forget(&mut self) {
+        self.entries.clear();
+        self.not_before = None;
+        self.failures = 0;
+    }
+
+    /// Takes whatever identity is given next, from sequence 0 on.
+    pub(super) fn renew(&mut self) {
+        self.forget();
+        self.identity = None;
+        self.retired = None;
+        self.next_sequence = 0;
+        self.phase = Phase::Flowing;
+        self.anchored_at = None;
+        self.rebase = false;
+        self.new_id = false;
     }
 
     pub(super) fn push(
@@ -195,6 +217,7 @@ impl Partition {
                 self.next_sequence
             },
             time_ms: now.unix_ms,
+            transactional: self.transactional,
         };
         let (batch, fresh) = match entry.content.take()? {
             Content::Stamped(batch) => (batch, false),
@@ -493,7 +516,8 @@ impl Partition {
         if let Some(identity) = self.identity
             && self.next_sequence != 0
         {
-            let higher = identity.epoch.checked_add(1).filter(|_| !self.new_id);
+            let may_raise = !self.transactional && !self.new_id;
+            let higher = identity.epoch.checked_add(1).filter(|_| may_raise);
             self.identity = higher.map(|epoch| Identity {
                 id: identity.id,
                 epoch,

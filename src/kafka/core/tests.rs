@@ -134,7 +134,7 @@ impl World {
         };
         let (_, authority) = proof::issue();
         let mut world = Self {
-            core: Core::new(settings, authority, fastrand::Rng::with_seed(1)),
+            core: Core::new(settings, Some(authority), fastrand::Rng::with_seed(1)),
             now: Now {
                 mono: Instant::now(),
                 unix_ms: 1_000_000,
@@ -388,6 +388,7 @@ impl World {
                     .topic_failing(&topic, words, self.now.mono, self.now);
             }
             Action::Refresh | Action::Accepted { .. } => {}
+            Action::Stored { .. } => panic!("a core with the authority proves"),
             Action::Report(report) => self.report(report),
         }
     }
@@ -423,7 +424,7 @@ impl World {
                 self.core.topic_usable("t");
                 self.send_again(&returned);
             }
-            Report::ClusterChanged => {}
+            Report::ClusterChanged | Report::Run(_) => {}
         }
     }
 
@@ -525,6 +526,7 @@ fn prepared(count: usize) -> World {
             epoch: 0,
             base_sequence: 0,
             time_ms: 0,
+            transactional: false,
         };
         let records = sealed(number).stamp(stamp).bytes().slice(61..);
         world.numbers.insert(records, number);

@@ -46,6 +46,7 @@ impl Exam<'_> {
                 let topic = topic.clone();
                 let request = Produce {
                     acks: -1,
+                    transactional_id: None,
                     timeout_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
                     topics: vec![TopicBatches { topic, batches }],
                 };
@@ -90,6 +91,7 @@ fn record(mark: &str, now_ms: i64) -> Result<bytes::Bytes, String> {
         epoch: -1,
         base_sequence: -1,
         time_ms: now_ms,
+        transactional: false,
     };
     Ok(sealed.stamp(stamp).bytes())
 }

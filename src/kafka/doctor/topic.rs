@@ -225,6 +225,7 @@ async fn empty_write(
     let answer = session
         .ask(Produce {
             acks: -1,
+            transactional_id: None,
             timeout_ms: 1, // there is nothing to replicate
             topics: vec![TopicBatches {
                 topic: name.clone(),

@@ -89,6 +89,8 @@ pub(in crate::kafka) struct NewTopics {
     pub(in crate::kafka) partitions: i32,
     /// -1 = the broker's `default.replication.factor`, from version 4 on.
     pub(in crate::kafka) replication: i16,
+    /// Name and value, where the topics shall not have the broker's defaults.
+    pub(in crate::kafka) settings: &'static [(&'static str, &'static str)],
     /// How long the broker may take.
     pub(in crate::kafka) timeout_ms: i32,
     /// Asks only whether they could be made.
@@ -103,7 +105,11 @@ impl NewTopics {
             out.extend_from_slice(&self.partitions.to_be_bytes());
             out.extend_from_slice(&self.replication.to_be_bytes());
             put_len(out, 0); // assignments
-            put_len(out, 0); // settings
+            put_len(out, self.settings.len());
+            for (name, value) in self.settings {
+                put_string(out, name);
+                put_string(out, value);
+            }
         }
         out.extend_from_slice(&self.timeout_ms.to_be_bytes());
         out.push(u8::from(self.dry_run));

@@ -47,6 +47,16 @@ impl Cursor {
         self.position
     }
 
+    /// One past the last event that is on disk.
+    pub fn end(&self) -> Seq {
+        self.shared.durable.load(Ordering::Acquire)
+    }
+
+    /// Has [`Cursor::next`] go on from `seq`, which it has passed before.
+    pub fn go_back(&mut self, seq: Seq) {
+        self.position = self.position.min(seq);
+    }
+
     /// The next block with an unresolved event; `None` when there is none yet.
     ///
     /// # Errors

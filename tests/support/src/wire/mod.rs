@@ -7,6 +7,7 @@
 mod admin;
 mod batch;
 mod codec;
+mod committed;
 mod read;
 
 use std::collections::HashMap;

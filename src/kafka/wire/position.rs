@@ -1,0 +1,147 @@
+//! Requests to read a topic back: its first offset and its records.
+//!
+//! Reads uncommitted records too; what is committed is told by the markers among them.
+
+use std::io::Cursor;
+
+use bytes::Bytes;
+use rskafka::protocol::api_key::ApiKey;
+use rskafka::protocol::api_version::{ApiVersion, ApiVersionRange};
+use rskafka::protocol::messages::{
+    ReadVersionedError, ReadVersionedType, RequestBody, WriteVersionedError, WriteVersionedType,
+};
+use rskafka::protocol::traits::ReadError;
+
+use super::{NEVER, Read, put_len, put_string, versions};
+use crate::kafka::TopicPartition;
+use crate::kafka::read::Reader;
+
+/// Who reads, when no replica does.
+const NO_REPLICA: i32 = -1;
+
+/// The timestamp that stands for the first offset.
+const EARLIEST: i64 = -2;
+
+request!(FirstOffsetQuery => FirstOffset, ListOffsets, 1..=1);
+request!(Fetch => Fetched, Fetch, 4..=4);
+
+/// Asks for the first offset of a partition.
+#[derive(Debug)]
+pub(in crate::kafka) struct FirstOffsetQuery {
+    pub(in crate::kafka) of: TopicPartition,
+}
+
+impl FirstOffsetQuery {
+    fn write(&self, out: &mut Vec<u8>, _version: i16) {
+        out.extend_from_slice(&NO_REPLICA.to_be_bytes());
+        put_len(out, 1);
+        put_string(out, &self.of.topic);
+        put_len(out, 1);
+        out.extend_from_slice(&self.of.partition.to_be_bytes());
+        out.extend_from_slice(&EARLIEST.to_be_bytes());
+    }
+}
+
+/// The answer to [`FirstOffsetQuery`].
+#[derive(Debug, PartialEq)]
+pub(in crate::kafka) struct FirstOffset {
+    pub(in crate::kafka) code: i16,
+    pub(in crate::kafka) offset: i64,
+}
+
+impl FirstOffset {
+    fn read(r: &mut Reader<'_>, _version: i16) -> Read<Self> {
+        let mut found = None;
+        for _ in 0..r.len()? {
+            let _topic = r.string()?;
+            for _ in 0..r.len()? {
+                let _partition = r.i32()?;
+                let code = r.i16()?;
+                let _timestamp = r.i64()?;
+                let offset = r.i64()?;
+                found = Some(Self { code, offset });
+            }
+        }
+        found.ok_or(r.bad("no partition in the answer"))
+    }
+}
+
+/// Asks for the records of one partition from an offset on.
+#[derive(Debug)]
+pub(in crate::kafka) struct Fetch {
+    pub(in crate::kafka) of: TopicPartition,
+    pub(in crate::kafka) offset: i64,
+    /// Bytes of the answer, except that one batch comes whole.
+    pub(in crate::kafka) max_bytes: i32,
+}
+
+impl Fetch {
+    fn write(&self, out: &mut Vec<u8>, _version: i16) {
+        out.extend_from_slice(&NO_REPLICA.to_be_bytes());
+        out.extend_from_slice(&0_i32.to_be_bytes()); // longest wait for
+        out.extend_from_slice(&0_i32.to_be_bytes()); // this many bytes
+        out.extend_from_slice(&self.max_bytes.to_be_bytes());
+        out.push(0); // read_uncommitted
+        put_len(out, 1);
+        put_string(out, &self.of.topic);
+        put_len(out, 1);
+        out.extend_from_slice(&self.of.partition.to_be_bytes());
+        out.extend_from_slice(&self.offset.to_be_bytes());
+        out.extend_from_slice(&self.max_bytes.to_be_bytes());
+    }
+}
+
+/// The answer to [`Fetch`].
+#[derive(Debug, PartialEq)]
+pub(in crate::kafka) struct Fetched {
+    pub(in crate::kafka) code: i16,
+    /// One past the last offset that every replica in sync has.
+    pub(in crate::kafka) high_watermark: i64,
+    /// Record batches; the last may be cut short.
+    pub(in crate::kafka) records: Bytes,
+}
+
+impl Fetched {
+    fn read(r: &mut Reader<'_>, _version: i16) -> Read<Self> {
+        let _throttle_ms = r.i32()?;
+        let mut found = None;
+        for _ in 0..r.len()? {
+            let _topic = r.string()?;
+            for _ in 0..r.len()? {
+                let _partition = r.i32()?;
+                let code = r.i16()?;
+                let high_watermark = r.i64()?;
+                let _last_stable = r.i64()?;
+                for _ in 0..r.len()? {
+                    let _aborted = r.bytes(16)?;
+                }
+                let length = r.len()?;
+                let records = Bytes::copy_from_slice(r.bytes(length)?);
+                found = Some(Self {
+                    code,
+                    high_watermark,
+                    records,
+                });
+            }
+        }
+        found.ok_or(r.bad("no partition in the answer"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_reader_panic(
+            bytes in prop::collection::vec(prop_oneof![Just(0), Just(255), any::<u8>()], 0..200),
+        ) {
+            let cursor = Cursor::new(bytes);
+            let _ = FirstOffset::read(&mut Reader::at(&cursor), 1);
+            let _ = Fetched::read(&mut Reader::at(&cursor), 4);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Transactions under kills: a consumer of committed records sees each event exactly once,
+//! whatever dies. No allowance for what was in flight.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use spoolway_test_support::daemon::Daemon;
+use spoolway_test_support::kafka::Kafka;
+use spoolway_test_support::kafka::wait::wait_for;
+
+use super::load::Load;
+use super::{
+    DRAINED_WITHIN, PARTITIONS, STOPPED_WITHIN, WRITERS, check_ledger, from_env, kafka,
+    kill_and_restart, number, rng, wait_drained,
+};
+
+/// Kills by default: what fits a minute. `SPOOLWAY_TXN_KILLS` asks for more.
+const KILLS: u64 = 40;
+
+/// Of so many kills one takes the broker as well.
+const BROKER_TOO: u64 = 10;
+
+/// The broker is gone for up to so long, in milliseconds, while the daemon runs.
+const AWAY_MS: u64 = 1_000;
+
+fn daemon(kafka: &Kafka, topic: &str) -> Daemon {
+    let positions = format!("{topic}-positions");
+    let admin = kafka.admin();
+    admin.create_topic(topic, PARTITIONS, &[]).unwrap();
+    admin
+        .create_topic(&positions, 2, &[("cleanup.policy", "compact")])
+        .unwrap();
+    Daemon::builder(env!("CARGO_BIN_EXE_spoolway"))
+        .bootstrap(&kafka.bootstrap())
+        .topic(topic)
+        .route("key = \"writer\"")
+        .ack("durable")
+        .kafka(&format!("transactional.id = \"{topic}\""))
+        .kafka(&format!("transactional.position.topic = \"{positions}\""))
+        .kafka("batch.events = 20")
+        .kafka("reconnect.backoff.ms = 20\nreconnect.backoff.max.ms = 200")
+        .kafka("retry.backoff.ms = 20\nretry.backoff.max.ms = 200")
+        .start()
+        .unwrap()
+}
+
+#[test]
+fn no_kill_of_daemon_or_broker_loses_or_doubles_what_is_committed() {
+    const TOPIC: &str = "kill-transactional";
+    let kills = from_env("SPOOLWAY_TXN_KILLS").unwrap_or(KILLS);
+    let mut kafka = kafka();
+    let mut rng = rng("transactional");
+    let mut daemon = daemon(&kafka, TOPIC);
+    let began = Instant::now();
+    let load = Load::start(&daemon.socket(), 0..WRITERS, rng.u64(..));
+    for kill in 1..=kills {
+        if kill % BROKER_TOO == 0 {
+            kafka.kill9().unwrap();
+            thread::park_timeout(Duration::from_millis(rng.u64(..AWAY_MS)));
+            kafka.start().unwrap();
+        }
+        kill_and_restart(&mut daemon, &mut rng);
+        check_ledger(&daemon);
+    }
+    let sent = load.stop();
+    let took = began.elapsed();
+    wait_drained(&daemon);
+    let status = check_ledger(&daemon);
+    assert_eq!(number(&status, "dead_lettered"), 0, "{status:#}");
+    let stopped = daemon.sigterm(STOPPED_WITHIN).unwrap();
+    assert!(stopped.success(), "{}", daemon.log());
+    // The coordinator confirms a commit before its markers are in the partitions.
+    wait_for(DRAINED_WITHIN, "the end of every transaction", || {
+        let admin = kafka.admin();
+        for mark in admin.watermarks(TOPIC)? {
+            if admin.last_stable_offset(TOPIC, mark.partition)? < mark.high {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    })
+    .unwrap();
+    let records = kafka.admin().read_committed(TOPIC).unwrap();
+    let all = kafka.admin().read_all(TOPIC).unwrap().len();
+    let found = sent.check(&records);
+    eprintln!(
+        "transactional: {kills} kills in {took:?}; {} sent, {} acknowledged, {} committed \
+         records, {} aborted, {} doubled, {} lost",
+        sent.total_sent(),
+        sent.total_acked(),
+        found.records,
+        all - records.len(),
+        found.doubled,
+        found.lost.len(),
+    );
+    assert!(found.lost.is_empty(), "lost: {:?}", found.lost);
+    assert_eq!((found.doubled, found.rewinds), (0, 0));
+    assert!(found.out_of_order.is_empty(), "{:?}", found.out_of_order);
+    assert!(found.strange.is_empty(), "{:?}", found.strange);
+    assert!(sent.total_acked() > 0, "the load was real");
+}

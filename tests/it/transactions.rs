@@ -1,0 +1,332 @@
+//! Transactions against a real Apache Kafka: what a consumer of committed records sees.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use spoolway_test_support::daemon::{Builder, Daemon, Writer};
+use spoolway_test_support::kafka::wait::wait_for;
+use spoolway_test_support::kafka::{Kafka, Version};
+
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// A daemon with transactions of this id, and a topic and a position topic of its own.
+fn daemon(kafka: &Kafka, id: &str, partitions: i32) -> Builder {
+    let admin = kafka.admin();
+    admin.create_topic(id, partitions, &[]).unwrap();
+    admin
+        .create_topic(&positions(id), 1, &[("cleanup.policy", "compact")])
+        .unwrap();
+    Daemon::builder(env!("CARGO_BIN_EXE_spoolway"))
+        .bootstrap(&kafka.bootstrap())
+        .topic(id)
+        .kafka(&format!("transactional.id = \"{id}\""))
+        .kafka(&format!(
+            "transactional.position.topic = \"{}\"",
+            positions(id)
+        ))
+        .kafka("retry.backoff.ms = 20\nretry.backoff.max.ms = 200")
+        .kafka("reconnect.backoff.ms = 20\nreconnect.backoff.max.ms = 200")
+}
+
+fn positions(id: &str) -> String {
+    format!("{id}-positions")
+}
+
+fn write(writer: &mut Writer, numbers: std::ops::Range<u64>) {
+    let mut sent = 0;
+    for number in numbers {
+        sent = writer
+            .send(format!("{{\"n\":{number}}}").as_bytes())
+            .unwrap();
+    }
+    writer.wait_acked(sent).unwrap();
+}
+
+/// How often a reader of committed records sees each number, once every transaction has
+/// ended: the coordinator confirms a commit before its markers are in the partitions.
+fn committed(kafka: &Kafka, topic: &str) -> BTreeMap<u64, u32> {
+    wait_for(WITHIN, "the end of every transaction", || {
+        let admin = kafka.admin();
+        for mark in admin.watermarks(topic)? {
+            if admin.last_stable_offset(topic, mark.partition)? < mark.high {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    })
+    .unwrap();
+    let mut found = BTreeMap::new();
+    for record in kafka.admin().read_committed(topic).unwrap() {
+        let value: serde_json::Value =
+            serde_json::from_slice(record.value.as_deref().unwrap()).unwrap();
+        *found.entry(value["n"].as_u64().unwrap()).or_default() += 1;
+    }
+    found
+}
+
+#[track_caller]
+fn assert_each_once(kafka: &Kafka, topic: &str, count: u64) {
+    let expected: BTreeMap<u64, u32> = (0..count).map(|number| (number, 1)).collect();
+    assert_eq!(committed(kafka, topic), expected);
+}
+
+#[track_caller]
+fn wait_drained(daemon: &Daemon) {
+    let drained = wait_for(WITHIN, "an empty spool", || {
+        Ok(daemon.status_json()?["ledger"]["in_spool"] == 0)
+    });
+    if let Err(error) = drained {
+        let status = daemon.status_json().unwrap();
+        panic!("{error:#}\n{status:#}\n{}", daemon.log());
+    }
+}
+
+fn transaction(daemon: &Daemon, key: &str) -> serde_json::Value {
+    daemon.status_json().unwrap()["kafka"]["transaction"][key].clone()
+}
+
+#[test]
+fn a_run_is_committed_with_its_position_and_a_restart_goes_on_behind_it() {
+    let kafka = Kafka::shared();
+    let mut daemon = daemon(kafka, "txn-spine", 3).start().unwrap();
+    write(&mut daemon.writer().unwrap(), 0..2_000);
+    wait_drained(&daemon);
+    assert_each_once(kafka, "txn-spine", 2_000);
+    wait_for(WITHIN, "the position in status", || {
+        Ok(transaction(&daemon, "position") == 2_001)
+    })
+    .unwrap();
+    daemon.kill9().unwrap();
+    daemon.start().unwrap();
+    write(&mut daemon.writer().unwrap(), 2_000..3_000);
+    wait_drained(&daemon);
+    assert_each_once(kafka, "txn-spine", 3_000);
+    assert!(daemon.sigterm(WITHIN).unwrap().success());
+    // A marker in each: the records are in transactions, not beside them.
+    let records = kafka.admin().read_all("txn-spine").unwrap().len() as u64;
+    assert!(kafka.admin().count("txn-spine").unwrap() > records);
+}
+
+#[test]
+fn a_second_instance_fences_the_first_which_says_so_and_loses_nothing() {
+    let kafka = Kafka::shared();
+    let first = daemon(kafka, "txn-fence", 2).start().unwrap();
+    let mut writer = first.writer().unwrap();
+    write(&mut writer, 0..100);
+    wait_drained(&first);
+    // The same id for another spool: a configuration that was copied to a second host.
+    let second = second_of(kafka, "txn-fence").start().unwrap();
+    write(&mut second.writer().unwrap(), 1_000..1_100);
+    wait_drained(&second);
+    write(&mut writer, 100..200);
+    wait_for(WITHIN, "the first to be fenced", || {
+        let kafka = &first.status_json()?["kafka"];
+        let halted = kafka["halted"].as_str().unwrap_or_default();
+        let fenced = kafka["transaction"]["phase"] == "fenced";
+        Ok(fenced && halted.contains("another producer") && halted.contains("txn-fence"))
+    })
+    .unwrap();
+    assert_eq!(first.status_json().unwrap()["ledger"]["in_spool"], 100);
+    write(&mut second.writer().unwrap(), 1_100..1_200);
+    wait_drained(&second);
+    drop(second);
+    let mut first = first;
+    first.kill9().unwrap();
+    first.start().unwrap();
+    wait_drained(&first);
+    let mut expected: BTreeMap<u64, u32> = (0..200).map(|number| (number, 1)).collect();
+    expected.extend((1_000..1_200).map(|number| (number, 1)));
+    assert_eq!(committed(kafka, "txn-fence"), expected);
+}
+
+/// A daemon like that of [`daemon`], whose topics are there.
+fn second_of(kafka: &Kafka, id: &str) -> Builder {
+    Daemon::builder(env!("CARGO_BIN_EXE_spoolway"))
+        .bootstrap(&kafka.bootstrap())
+        .topic(id)
+        .kafka(&format!("transactional.id = \"{id}\""))
+        .kafka(&format!(
+            "transactional.position.topic = \"{}\"",
+            positions(id)
+        ))
+        .kafka("retry.backoff.ms = 20\nretry.backoff.max.ms = 200")
+        .kafka("reconnect.backoff.ms = 20\nreconnect.backoff.max.ms = 200")
+}
+
+#[test]
+fn a_broker_killed_and_restarted_in_mid_transaction_doubles_nothing() {
+    for version in [Version::V3_9, Version::V4_4] {
+        let mut kafka = Kafka::builder().version(version).start().unwrap();
+        let daemon = daemon(&kafka, "txn-broker", 3).start().unwrap();
+        let mut writer = daemon.writer().unwrap();
+        let mut sent = 0;
+        for _ in 0..2 {
+            write(&mut writer, sent..sent + 3_000);
+            sent += 3_000;
+            kafka.kill9().unwrap();
+            write(&mut writer, sent..sent + 500);
+            sent += 500;
+            kafka.start().unwrap();
+        }
+        wait_drained(&daemon);
+        assert_each_once(&kafka, "txn-broker", sent);
+    }
+}
+
+#[test]
+fn a_transaction_that_the_broker_ended_for_its_age_is_sent_again() {
+    let kafka = Kafka::builder()
+        .property(
+            "transaction.abort.timed.out.transaction.cleanup.interval.ms",
+            "500",
+        )
+        .start()
+        .unwrap();
+    let daemon = daemon(&kafka, "txn-age", 1)
+        .kafka("transaction.timeout.ms = 5000\nrequest.timeout.ms = 2000")
+        .kafka("linger.ms = 3000")
+        .start()
+        .unwrap();
+    let mut writer = daemon.writer().unwrap();
+    // Larger than a batch, so that some of it is sent while the run is still filled.
+    write(&mut writer, 0..40_000);
+    wait_for(WITHIN, "an open transaction", || {
+        Ok(kafka.admin().count("txn-age")? > 0)
+    })
+    .unwrap();
+    kafka.pause().unwrap();
+    std::thread::park_timeout(Duration::from_millis(6_000));
+    kafka.resume().unwrap();
+    wait_drained(&daemon);
+    assert_each_once(&kafka, "txn-age", 40_000);
+    assert_ne!(transaction(&daemon, "aborted"), 0);
+    assert_eq!(
+        daemon.status_json().unwrap()["kafka"]["halted"],
+        Value::Null
+    );
+}
+
+#[test]
+fn a_transaction_left_open_by_a_dead_instance_is_aborted_at_the_start() {
+    let kafka = Kafka::shared();
+    let mut daemon = daemon(kafka, "txn-left", 1)
+        .kafka("transaction.timeout.ms = 600000\nlinger.ms = 10000")
+        .start()
+        .unwrap();
+    write(&mut daemon.writer().unwrap(), 0..40_000);
+    wait_for(WITHIN, "an open transaction", || {
+        Ok(kafka.admin().count("txn-left")? > 0)
+    })
+    .unwrap();
+    daemon.kill9().unwrap();
+    assert_eq!(kafka.admin().last_stable_offset("txn-left", 0).unwrap(), 0);
+    daemon.start().unwrap();
+    // Far before the ten minutes of the transaction.
+    wait_drained(&daemon);
+    assert_each_once(kafka, "txn-left", 40_000);
+    let stable = kafka.admin().last_stable_offset("txn-left", 0).unwrap();
+    assert_eq!(
+        kafka.admin().watermarks("txn-left").unwrap()[0].high,
+        stable
+    );
+}
+
+#[test]
+fn an_event_that_the_broker_refuses_becomes_a_dead_letter_and_the_rest_is_committed() {
+    let kafka = Kafka::shared();
+    let daemon = daemon(kafka, "txn-poison", 1).start().unwrap();
+    let limit = [("max.message.bytes", Some("2000"))];
+    kafka
+        .admin()
+        .alter_topic_configs("txn-poison", &limit)
+        .unwrap();
+    let mut writer = daemon.writer().unwrap();
+    write(&mut writer, 0..10);
+    let noise: String = std::iter::repeat_with(fastrand::alphanumeric)
+        .take(4_000)
+        .collect();
+    writer
+        .send(format!("{{\"n\":10,\"x\":\"{noise}\"}}").as_bytes())
+        .unwrap();
+    write(&mut writer, 11..21);
+    wait_drained(&daemon);
+    let expected: BTreeMap<u64, u32> = (0..21).filter(|n| *n != 10).map(|n| (n, 1)).collect();
+    assert_eq!(committed(kafka, "txn-poison"), expected);
+    let ledger = &daemon.status_json().unwrap()["ledger"];
+    assert_eq!(
+        (&ledger["dead_lettered"], &ledger["delivered"]),
+        (&1.into(), &20.into())
+    );
+}
+
+#[test]
+fn without_a_compacted_position_topic_delivery_waits_and_says_why() {
+    let kafka = Kafka::shared();
+    kafka.admin().create_topic("txn-where", 1, &[]).unwrap();
+    let daemon = second_of(kafka, "txn-where").start().unwrap();
+    write(&mut daemon.writer().unwrap(), 0..10);
+    let halted = |words: &str| {
+        wait_for(WITHIN, words, || {
+            let status = daemon.status_json()?;
+            Ok(status["kafka"]["halted"]
+                .as_str()
+                .unwrap_or_default()
+                .contains(words))
+        })
+        .unwrap();
+    };
+    halted("does not exist; create it");
+    let topic = positions("txn-where");
+    kafka
+        .admin()
+        .create_topic(&topic, 1, &[("cleanup.policy", "delete")])
+        .unwrap();
+    halted("positions would be deleted by age");
+    let compact = [("cleanup.policy", Some("compact"))];
+    kafka.admin().alter_topic_configs(&topic, &compact).unwrap();
+    wait_drained(&daemon);
+    assert_each_once(kafka, "txn-where", 10);
+}
+
+#[test]
+fn an_older_copy_of_the_spool_skips_nothing_and_says_so() {
+    let kafka = Kafka::shared();
+    let mut daemon = daemon(kafka, "txn-copy", 1).start().unwrap();
+    write(&mut daemon.writer().unwrap(), 0..10);
+    wait_drained(&daemon);
+    assert!(daemon.sigterm(WITHIN).unwrap().success());
+    let copy = daemon.folder().join("copy");
+    copy_folder(&daemon.spool_dir(), &copy);
+    daemon.start().unwrap();
+    write(&mut daemon.writer().unwrap(), 10..20);
+    wait_drained(&daemon);
+    daemon.kill9().unwrap();
+    std::fs::remove_dir_all(daemon.spool_dir()).unwrap();
+    copy_folder(&copy, &daemon.spool_dir());
+    daemon.start().unwrap();
+    // As many as were delivered behind the copy, under the same numbers: they are new.
+    write(&mut daemon.writer().unwrap(), 100..110);
+    wait_drained(&daemon);
+    let seen = committed(kafka, "txn-copy");
+    assert!(
+        (100..110).all(|number| seen.get(&number) == Some(&1)),
+        "{seen:?}"
+    );
+    assert!(daemon.log().contains("older copy"), "{}", daemon.log());
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else if kind.is_file() {
+            std::fs::copy(entry.path(), &target).unwrap();
+        }
+    }
+}

@@ -186,7 +186,7 @@ fn a_transaction_that_the_broker_ended_for_its_age_is_sent_again() {
         .unwrap();
     let daemon = daemon(&kafka, "txn-age", 1)
         .kafka("transaction.timeout.ms = 5000\nrequest.timeout.ms = 2000")
-        .kafka("linger.ms = 3000")
+        .kafka("linger.ms = 2400")
         .start()
         .unwrap();
     let mut writer = daemon.writer().unwrap();

@@ -97,3 +97,52 @@ fn check(
         section.caution(ID_KEY, id.span(), &what, Some(help.to_owned()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{accepted, refusal, with_kafka};
+    use super::*;
+
+    const ID: &str = "transactional.id = \"edge-17\"";
+
+    #[test]
+    fn an_id_alone_has_the_documented_defaults() {
+        let transaction = accepted(with_kafka(ID)).kafka.transaction.unwrap();
+        assert_eq!(&*transaction.id, "edge-17");
+        assert_eq!(transaction.timeout, Duration::from_secs(60));
+        assert_eq!(&*transaction.position_topic, "spoolway-positions");
+        assert_eq!(accepted(with_kafka("")).kafka.transaction, None);
+    }
+
+    #[test]
+    fn what_does_not_go_together_with_transactions_is_refused() {
+        for (lines, reason) in [
+            ("acks = 1\nallow_data_loss = true", "needs acks"),
+            ("enable.idempotence = false", "needs acks"),
+            ("delivery.timeout.ms = 60000", "events of all ages"),
+            (
+                "linger.ms = 3000\ntransaction.timeout.ms = 5000",
+                "no time for a commit",
+            ),
+            ("transaction.timeout.ms = 4999", "transaction.timeout.ms"),
+            ("transactional.position.topic = \"a b\"", "characters"),
+        ] {
+            let told = refusal(with_kafka(&format!("{ID}\n{lines}")));
+            assert!(told.contains(reason), "{lines}: {told}");
+        }
+        let told = refusal(with_kafka("transactional.id = \"\""));
+        assert!(told.contains("1 to 249 bytes"), "{told}");
+    }
+
+    #[test]
+    fn what_readers_have_to_bear_and_what_has_no_effect_is_warned_of() {
+        let told = |lines: &str| with_kafka(lines).unwrap().warnings.to_string();
+        let long = told(&format!("{ID}\ntransaction.timeout.ms = 300000"));
+        assert!(
+            long.contains("consumers of committed records wait"),
+            "{long}"
+        );
+        let alone = told("transaction.timeout.ms = 30000");
+        assert!(alone.contains("without transactional.id"), "{alone}");
+    }
+}

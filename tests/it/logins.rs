@@ -7,17 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use spoolway::config::sasl::{
-    AwsCarrier, AwsKeys, AwsLogin, AwsRole, BearerLogin, OidcClient, TokenSource,
-};
-use spoolway::config::{PemSource, SaslConfig, SecretSource, TlsConfig};
+use spoolway::config::sasl::{AwsCarrier, AwsKeys, AwsLogin, BearerLogin, OidcClient, TokenSource};
+use spoolway::config::{PemSource, SaslConfig, SaslMechanism, SecretSource, TlsConfig};
 use spoolway_test_support::https::Server;
 use spoolway_test_support::kafka::wait::wait_for;
-use spoolway_test_support::kafka::{Kafka, Listener};
+use spoolway_test_support::kafka::{Kafka, Listener, Version};
 use spoolway_test_support::msk::Account;
 use spoolway_test_support::scripted::{Cluster, Judge};
 
-use crate::producer_kafka::{at, delivers, inline, read};
+use crate::producer_kafka::{at, delivers, inline, read, sasl};
 use crate::producer_rig::{PATIENCE, Rig, config, log};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -219,55 +217,92 @@ fn an_aws_session_token_goes_into_the_signature() {
     rig.settle();
 }
 
+/// Temporary credentials of `role`, as STS answers them.
+const OF_ROLE: &str = "<AssumeRoleResponse><Credentials><AccessKeyId>ASIAROLE</AccessKeyId>\
+    <SecretAccessKey>role-secret</SecretAccessKey><SessionToken>role-session</SessionToken>\
+    <Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResponse>";
+
 #[test]
 fn an_aws_role_is_assumed_with_the_keys_and_the_session_is_used() {
     let kafka = Kafka::shared();
-    // The endpoint's address comes from the environment, as in every AWS SDK: own process.
     let sts = Server::start(Some(&kafka.pki().server), |ask| {
         let signed = ask.header("authorization").is_some_and(|value| {
             value.starts_with("AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/")
                 && value.contains("/eu-west-1/sts/aws4_request")
         });
-        let form = "Action=AssumeRole&Version=2011-06-15&\
-                    RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fedge&RoleSessionName=spoolway&\
-                    ExternalId=x-1";
-        if !signed || ask.body != form {
-            return (403, "<Error><Code>AccessDenied</Code></Error>".into());
+        let role = "Version=2011-06-15&RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fedge&\
+                    RoleSessionName=spoolway";
+        let assumed = format!("Action=AssumeRole&{role}&ExternalId=x-1");
+        let by_token = format!("Action=AssumeRoleWithWebIdentity&{role}&WebIdentityToken=pod-jwt");
+        if (ask.body == assumed && signed) || ask.body == by_token {
+            (200, OF_ROLE.into())
+        } else {
+            (403, "<Error><Code>AccessDenied</Code></Error>".into())
         }
-        let end = "2099-01-01T00:00:00Z";
-        let body = format!(
-            "<AssumeRoleResponse><Credentials><AccessKeyId>ASIAROLE</AccessKeyId>\
-             <SecretAccessKey>role-secret</SecretAccessKey><SessionToken>role-session\
-             </SessionToken><Expiration>{end}</Expiration></Credentials></AssumeRoleResponse>"
-        );
-        (200, body)
     })
     .unwrap();
-    let role = Account {
-        id: "ASIAROLE".into(),
-        secret: "role-secret".into(),
-        session: Some("role-session".into()),
-        region: "eu-west-1".into(),
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
     };
-    let cluster = msk(AwsCarrier::Token, role);
-    let login = AwsRole {
-        arn: "arn:aws:iam::1:role/edge".into(),
-        session_name: "spoolway".into(),
-        external_id: Some("x-1".into()),
-    };
-    run_daemon(
-        &cluster,
-        &[("AWS_ENDPOINT_URL_STS", format!("{}/", sts.url()))],
-        &format!(
-            "sasl.mechanism = \"OAUTHBEARER\"\nsasl.aws.region = \"eu-west-1\"\n\
-             sasl.aws.access.key.id = \"AKIAEXAMPLE\"\n\
-             sasl.aws.secret.access.key = {{ env = \"KEY\" }}\n\
-             sasl.aws.role.arn = {:?}\nsasl.aws.role.external.id = \"x-1\"\n\
-             https.ca.location = {:?}",
-            login.arn,
-            kafka.pki().ca
-        ),
+    let arn = "arn:aws:iam::1:role/edge";
+    let keys = "sasl.aws.access.key.id = \"AKIAEXAMPLE\"\n\
+                sasl.aws.secret.access.key = { env = \"KEY\" }\n\
+                sasl.aws.role.external.id = \"x-1\"\n\
+                sasl.aws.role.arn = \"arn:aws:iam::1:role/edge\"";
+    let profile = format!(
+        "[profile edge]\nrole_arn = {arn}\nsource_profile = base\nexternal_id = x-1\n\
+         [profile base]\naws_access_key_id = AKIAEXAMPLE\n\
+         aws_secret_access_key = canary/secret+key\n"
     );
+    let by_profile = [("AWS_CONFIG_FILE", file("config", &profile))];
+    let by_identity = [
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", file("jwt", "pod-jwt\n")),
+        ("AWS_ROLE_ARN", arn.to_owned()),
+    ];
+    let ways: [(&[(&str, String)], &str); 3] = [
+        (&[], keys),
+        (&by_profile, "sasl.aws.profile = \"edge\""),
+        (&by_identity, ""),
+    ];
+    for (environment, settings) in ways {
+        let role = Account {
+            id: "ASIAROLE".into(),
+            secret: "role-secret".into(),
+            session: Some("role-session".into()),
+            region: "eu-west-1".into(),
+        };
+        let cluster = msk(AwsCarrier::Token, role);
+        let mut environment = environment.to_vec();
+        environment.push(("AWS_ENDPOINT_URL_STS", format!("{}/", sts.url())));
+        let lines = format!(
+            "sasl.mechanism = \"OAUTHBEARER\"\nsasl.oauthbearer.method = \"aws-msk-iam\"\n\
+             sasl.aws.region = \"eu-west-1\"\nhttps.ca.location = {:?}\n{settings}",
+            kafka.pki().ca
+        );
+        run_daemon(&cluster, &environment, &lines);
+    }
+}
+
+#[test]
+fn kafka_3_9_takes_every_login_as_the_newest_does() {
+    let kafka = Kafka::builder().version(Version::V3_9).start().unwrap();
+    let token = kafka.issuer().token("alice", HOUR);
+    let password = |mechanism| sasl(mechanism, inline("alice-secret"));
+    let logins = [
+        ("v39-plain", password(SaslMechanism::Plain)),
+        ("v39-256", password(SaslMechanism::ScramSha256)),
+        ("v39-512", password(SaslMechanism::ScramSha512)),
+        ("v39-bearer", bearer(TokenSource::Given(inline(&token)))),
+    ];
+    let mut config = at(&kafka, Listener::SaslSsl);
+    config.tls = trusted(&kafka);
+    for (name, login) in logins {
+        config.sasl = login;
+        delivers(&kafka, name, &config);
+    }
 }
 
 #[test]
@@ -351,7 +386,7 @@ fn run_daemon(cluster: &Cluster, environment: &[(&str, String)], kafka: &str) {
     writer.wait_acked(10).unwrap();
     let folder = daemon.folder().to_owned();
     let status = daemon.status_json().unwrap();
-    for secret in ["canary", "role-secret", "role-session"] {
+    for secret in ["canary", "role-secret", "role-session", "pod-jwt"] {
         assert!(!status.to_string().contains(secret));
         search(&folder, secret);
     }

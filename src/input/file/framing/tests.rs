@@ -183,6 +183,8 @@ fn lines_are_joined_by_the_first_the_following_or_the_last() {
     assert_eq!(texts(&first, file), ["x", "A 1\n 2\n 3", "A 4\n 5"]);
     let following = lines_by(MultilineRule::Continue, r"^\s");
     assert_eq!(texts(&following, file), ["x", "A 1\n 2\n 3", "A 4\n 5"]);
+    // The line end inside an event stays, the last one goes with its carriage return.
+    assert_eq!(texts(&first, b"A\r\n 1\r\nA\r\n"), ["A\r\n 1", "A"]);
     let last = lines_by(MultilineRule::End, ";$");
     assert_eq!(texts(&last, b"a\nb;\r\nc;\nd\n"), ["a\nb;", "c;", "d"]);
 }

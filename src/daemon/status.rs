@@ -218,6 +218,7 @@ fn files(name: &str, stats: &FileStats) -> Value {
         "lost_bytes": stats.lost_bytes.load(Relaxed),
         "deleted_files": stats.deleted_files.load(Relaxed),
         "deleted_bytes": stats.deleted_bytes.load(Relaxed),
+        "removed": stats.removed.load(Relaxed),
         "refused": stats.refused.load(Relaxed),
         "errors": stats.errors.load(Relaxed),
     })

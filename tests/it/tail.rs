@@ -217,3 +217,31 @@ fn what_is_written_while_the_spool_is_full_waits_in_the_files_also_when_they_are
     wait_for_lines(&cluster, &daemon, written.len());
     assert_each_read_once(&cluster, &written);
 }
+
+#[test]
+fn a_file_is_removed_once_kafka_has_all_of_it_and_not_before() {
+    let cluster = Cluster::start(1);
+    let more = "read_once = true\ndelete_after_delivery = true\ndelete_grace = \"1s\"";
+    let (mut daemon, logs) = prepare(&cluster, more);
+    let config = fs::read_to_string(daemon.config()).unwrap();
+    let config = config.replacen("[kafka]\n", "[kafka]\nmetadata.max.age.ms = 1000\n", 1);
+    fs::write(daemon.config(), config).unwrap();
+    daemon.start().unwrap();
+    let path = logs.join("a.log");
+    append(&path, "one\ntwo\n");
+    let accepted = || Ok(daemon.status_json()?["ledger"]["accepted"] == 2);
+    wait_for(WITHIN, "both lines in the spool", accepted).unwrap();
+    // A look that could have removed it comes ten times a second.
+    let looked = || {
+        let answer = ask(&daemon, &json!({"cmd": "tail-status"}));
+        Ok(answer["data"]["files"][0]["finished"] == true)
+    };
+    wait_for(WITHIN, "the end of reading", looked).unwrap();
+    assert!(path.exists(), "Kafka has nothing of it");
+    cluster.create_topic("events", 1);
+    wait_for(WITHIN, "the removal", || Ok(!path.exists())).unwrap();
+    let mut values: Vec<_> = lines(&cluster).into_keys().collect();
+    values.sort();
+    assert_eq!(values, ["one", "two"]);
+    assert_eq!(daemon.status_json().unwrap()["inputs"][1]["removed"], 1);
+}

@@ -48,6 +48,9 @@ pub struct FileReport {
     pub open: bool,
     /// Whether it was read to its end and let go.
     pub finished: bool,
+    /// Why `delete_after_delivery` will leave it alone, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<&'static str>,
     /// Seconds since it last grew, as far as this daemon saw.
     pub quiet_seconds: u64,
     /// Why it is not read, if so.
@@ -299,6 +302,7 @@ impl Tailer {
         follow.compared = None;
         follow.finished = false;
         follow.delivered = false;
+        follow.kept = Some("its checkpoint was moved by hand");
         let done = report(follow);
         self.dirty.insert(key);
         self.queue(key);
@@ -351,6 +355,7 @@ fn report(follow: &Follow) -> FileReport {
         rewritten: follow.contents,
         open: follow.handle.is_some(),
         finished: follow.finished,
+        kept: follow.kept,
         quiet_seconds: follow.grown.elapsed().as_secs(),
         error: follow.error.clone(),
     }

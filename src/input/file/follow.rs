@@ -10,11 +10,15 @@ use std::time::{Duration, Instant};
 use super::checkpoint::{Known, Place};
 use super::framing::{Progress, Tail};
 use super::identity::{FileId, Print, Stat};
+use crate::config::FileConfig;
 use crate::event::{Checkpoint, Source};
 
 /// A file that its patterns no longer find, or that is deleted, gives its unfinished last
 /// line when nobody has written to it for this long.
 pub(super) const LAST_LINE_QUIET: Duration = Duration::from_secs(30);
+
+/// A file that is read once is complete when nobody has written to it for this long.
+pub(super) const COMPLETE_QUIET: Duration = Duration::from_secs(5);
 
 /// Where a file is, as the last look found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +66,10 @@ pub(super) struct Follow {
     pub(super) finished: bool,
     /// The broker has everything before the checkpoint.
     pub(super) delivered: bool,
+    /// Appends whose delivery is awaited.
+    pub(super) undelivered: u32,
+    /// Why it must not be deleted, whatever is delivered.
+    pub(super) kept: Option<&'static str>,
     /// Why it could not be read the last time.
     pub(super) error: Option<String>,
 }
@@ -88,7 +96,9 @@ impl Follow {
             grown: Instant::now(),
             is_queued: false,
             finished: false,
-            delivered: false,
+            delivered: true,
+            undelivered: 0,
+            kept: None,
             error: None,
         }
     }
@@ -96,9 +106,12 @@ impl Follow {
     /// A file as a checkpoint remembers it; where it is, the next look shows.
     pub(super) fn remembered(key: u64, input: usize, place: Place, source: Arc<Source>) -> Self {
         let now = Instant::now();
+        let is_sure = place.delivered || place.consumed == 0;
         Self {
             key,
             input,
+            undelivered: 0,
+            kept: (!is_sure).then_some("what was read before a restart may not be delivered"),
             at: place.path.clone(),
             path: place.path,
             id: place.id,
@@ -169,13 +182,15 @@ impl Follow {
         self.size.saturating_sub(self.progress.consumed())
     }
 
-    /// What is known of the end of the file, `timeout` being that of multiline.
-    pub(super) fn tail(&self, timeout: Option<Duration>, now: Instant) -> Tail {
+    /// What is known of the end of the file.
+    pub(super) fn tail(&self, config: &FileConfig, now: Instant) -> Tail {
         let quiet = now.saturating_duration_since(self.grown);
-        let is_left = !matches!(self.presence, Presence::Listed);
-        if is_left && quiet >= LAST_LINE_QUIET {
+        let is_left = self.presence != Presence::Listed && quiet >= LAST_LINE_QUIET;
+        let is_complete = config.read_once && quiet >= COMPLETE_QUIET;
+        if is_left || is_complete {
             return Tail::Ended;
         }
+        let timeout = config.multiline.as_ref().map(|multiline| multiline.timeout);
         let is_over = timeout.is_some_and(|timeout| quiet >= timeout);
         if self.progress.is_open() && is_over {
             return Tail::TimedOut;
@@ -191,7 +206,9 @@ impl Follow {
         self.progress = Progress::new(0, false);
         self.contents = self.contents.wrapping_add(1);
         self.compared = None;
-        self.delivered = false;
+        self.delivered = true;
+        self.undelivered = 0;
+        self.kept = None;
         self.finished = false;
     }
 }

@@ -16,6 +16,7 @@ mod input;
 mod open;
 mod outbox;
 mod remembered;
+mod removal;
 mod scan;
 mod start;
 pub mod stats;
@@ -42,7 +43,7 @@ use framing::RunLimits;
 use input::Input;
 use outbox::Outbox;
 use stats::FileStats;
-use tailer::Tailer;
+use tailer::{Mail, Tailer};
 
 /// What the thread "tail" is given.
 pub struct Settings {
@@ -100,9 +101,14 @@ pub fn start(settings: Settings, stop: Stop) -> io::Result<Tail> {
         .name("tail".to_owned())
         .spawn(move || {
             runtime.block_on(async {
-                let outbox = Outbox::start(appender);
+                let (outbox, deliveries) = Outbox::start(appender);
                 let tailer = Tailer::new(inputs, files, dirty, outbox);
-                tailer.run(stop, commands, looks).await;
+                let mail = Mail {
+                    stop,
+                    commands,
+                    deliveries,
+                };
+                tailer.run(mail, looks).await;
             });
             if ends.send(()).is_err() {
                 error!("the files were let go after the daemon had stopped waiting for that");

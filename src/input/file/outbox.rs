@@ -18,7 +18,7 @@ pub(super) const OUTBOX_BYTES: usize = 512 << 10;
 
 #[derive(Debug)]
 enum Item {
-    Read(FileRead),
+    Read(FileRead, Want),
     Notes {
         checkpoints: Vec<Checkpoint>,
         /// Each file that is read has a checkpoint by now.
@@ -35,6 +35,15 @@ struct State {
     is_closed: AtomicBool,
 }
 
+/// What became of one append that was to be delivered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Delivered {
+    /// Key of the file.
+    pub(super) key: u64,
+    /// Whether the broker has all its events.
+    pub(super) is_whole: bool,
+}
+
 /// The way to the spool.
 #[derive(Debug)]
 pub(super) struct Outbox {
@@ -43,12 +52,14 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Starts the task that hands over.
-    pub(super) fn start(appender: Appender) -> Self {
+    /// Starts the task that hands over. The deliveries that were asked for come in the other
+    /// half of what is returned.
+    pub(super) fn start(appender: Appender) -> (Self, mpsc::UnboundedReceiver<Delivered>) {
         let (items, waiting) = mpsc::unbounded_channel();
         let state = Arc::new(State::default());
-        tokio::spawn(hand_over(appender, waiting, state.clone()));
-        Self { items, state }
+        let (delivered, deliveries) = mpsc::unbounded_channel();
+        tokio::spawn(hand_over(appender, waiting, state.clone(), delivered));
+        (Self { items, state }, deliveries)
     }
 
     /// Whether more may be read.
@@ -67,10 +78,10 @@ impl Outbox {
     }
 
     /// Hands over events.
-    pub(super) fn read(&self, read: FileRead) {
+    pub(super) fn read(&self, read: FileRead, want: Want) {
         let bytes = read.events.memory_bytes();
         self.state.waiting_bytes.fetch_add(bytes, Relaxed);
-        self.send(Item::Read(read));
+        self.send(Item::Read(read, want));
     }
 
     /// Hands over checkpoints without events; `settles` when with them each file that is read
@@ -109,15 +120,21 @@ async fn hand_over(
     appender: Appender,
     mut waiting: mpsc::UnboundedReceiver<Item>,
     state: Arc<State>,
+    delivered: mpsc::UnboundedSender<Delivered>,
 ) {
     let mut last = Last::default();
     while let Some(item) = waiting.recv().await {
         let done = match item {
-            Item::Read(read) => {
-                let bytes = read.events.memory_bytes();
-                let pending = appender.append_file(read, Want::Durable).await;
+            Item::Read(read, want) => {
+                let (key, bytes) = (read.checkpoint.key, read.events.memory_bytes());
+                let pending = appender.append_file(read, want).await;
                 state.waiting_bytes.fetch_sub(bytes, Relaxed);
-                pending.map(|pending| last.read = Some(pending))
+                pending.map(|pending| match want {
+                    Want::Durable => last.read = Some(pending),
+                    Want::Delivered => {
+                        tokio::spawn(await_delivery(key, pending, delivered.clone()));
+                    }
+                })
             }
             Item::Notes {
                 checkpoints,
@@ -139,6 +156,16 @@ async fn hand_over(
     }
     state.is_closed.store(true, Relaxed);
     state.taken.notify_one();
+}
+
+/// Tells when an append was delivered. A delivery implies the receipt.
+async fn await_delivery(key: u64, pending: Pending, delivered: mpsc::UnboundedSender<Delivered>) {
+    let Ok(delivery) = pending.delivery().await else {
+        return;
+    };
+    let is_whole = delivery.refused.is_empty();
+    // Nobody listens any more after a stop.
+    let _ = delivered.send(Delivered { key, is_whole });
 }
 
 async fn note(

@@ -309,6 +309,8 @@ impl<'a> Scan<'a> {
                 follow.progress = end.progress;
                 follow.mark = end.mark;
                 follow.head = end.head;
+                follow.delivered = false;
+                follow.kept = Some("it was not read from its beginning");
             }
             Err(error) => info!(path = %follow.at.display(), %error, "read from its beginning"),
         }

@@ -30,6 +30,8 @@ pub struct FileStats {
     pub deleted_files: AtomicU64,
     /// Bytes that those keep from the disk.
     pub deleted_bytes: AtomicU64,
+    /// Files that were removed after their delivery.
+    pub removed: AtomicU64,
     /// Files that may not be read or could not be: symbolic links, FIFOs, no permission.
     pub refused: AtomicU64,
     /// Failed reads and looks.

@@ -18,7 +18,7 @@ use super::follow::{Follow, Presence};
 use super::framing::Tail;
 use super::input::Input;
 use super::open::OpenError;
-use super::outbox::Outbox;
+use super::outbox::{Delivered, Outbox};
 use super::scan::Scan;
 use super::turn::{Reading, Turned, Window, turn};
 use super::wake::Wake;
@@ -46,6 +46,13 @@ const HEAR_INTERVAL: Duration = Duration::from_millis(5);
 /// A file that grows by single lines is read at most this often.
 const SETTLE: Duration = Duration::from_millis(2);
 
+/// What the loop hears, besides inotify.
+pub(super) struct Mail {
+    pub(super) stop: Stop,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) deliveries: mpsc::UnboundedReceiver<Delivered>,
+}
+
 /// Everything of the thread "tail".
 pub(super) struct Tailer {
     pub(super) inputs: Vec<Input>,
@@ -55,7 +62,7 @@ pub(super) struct Tailer {
     window: Window,
     ready: VecDeque<u64>,
     /// Files that are looked at often.
-    lively: BTreeSet<u64>,
+    pub(super) lively: BTreeSet<u64>,
     /// Files whose checkpoint has changed without events, or that are to be forgotten.
     pub(super) dirty: BTreeSet<u64>,
     next_note: Instant,
@@ -96,12 +103,7 @@ impl Tailer {
     }
 
     /// Follows files until `stop` is asked for or the spool closes.
-    pub(super) async fn run(
-        mut self,
-        mut stop: Stop,
-        mut commands: mpsc::Receiver<Command>,
-        looked: std::sync::mpsc::Sender<()>,
-    ) {
+    pub(super) async fn run(mut self, mut mail: Mail, looked: std::sync::mpsc::Sender<()>) {
         self.scan(Instant::now()).await;
         // Whoever waited may have gone on.
         let _ = looked.send(());
@@ -120,7 +122,10 @@ impl Tailer {
             if self.outbox.is_closed() {
                 break;
             }
-            while let Ok(command) = commands.try_recv() {
+            while let Ok(delivered) = mail.deliveries.try_recv() {
+                self.delivered(delivered);
+            }
+            while let Ok(command) = mail.commands.try_recv() {
                 self.serve(command).await;
             }
             if self.outbox.has_room()
@@ -129,14 +134,15 @@ impl Tailer {
                 self.take_turn(key, now);
                 // The outbox and the notifications get their turn as well.
                 tokio::task::yield_now().await;
-                if !stop.is_asked() {
+                if !mail.stop.is_asked() {
                     continue;
                 }
             }
             tokio::select! {
                 biased;
-                () = stop.asked() => break,
-                Some(command) = commands.recv() => self.serve(command).await,
+                () = mail.stop.asked() => break,
+                Some(command) = mail.commands.recv() => self.serve(command).await,
+                Some(delivered) = mail.deliveries.recv() => self.delivered(delivered),
                 () = self.outbox.taken(), if !self.outbox.has_room() => {}
                 () = heard(self.wake.as_ref()), if self.outbox.has_room() => {
                     self.next_hearing = now;
@@ -210,6 +216,7 @@ impl Tailer {
             self.queue(key);
         }
         self.limit_deleted();
+        self.remove_delivered(now);
         self.count();
         let longest = Duration::from_secs(3600);
         let intervals = self.inputs.iter().map(|input| input.config.scan_interval);
@@ -310,7 +317,7 @@ impl Tailer {
             }
             return;
         };
-        let tail = follow.tail(input.config.multiline.as_ref().map(|m| m.timeout), now);
+        let tail = follow.tail(&input.config, now);
         let unread = follow.unread();
         let (before, size) = (follow.progress, follow.size);
         let turned = turn(follow, &file, &input.framing, &mut self.window, tail);
@@ -335,18 +342,23 @@ impl Tailer {
             return;
         };
         follow.error = None;
-        if let Some(input) = self.inputs.get(follow.input) {
-            input.stats.read(&reading.portions, reading.left_out);
-        }
+        let Some(input) = self.inputs.get(follow.input) else {
+            return;
+        };
+        input.stats.read(&reading.portions, reading.left_out);
         for portion in reading.portions {
             let (consumed, skipping) = (portion.consumed, portion.skipping);
-            self.outbox.read(FileRead {
-                checkpoint: follow.checkpoint_at(consumed, skipping, portion.mark),
-                events: portion.events,
-                source: follow.source.clone(),
-                received: unix_millis(),
-                runs: vec![portion.run],
-            });
+            let want = follow.want_for(&input.config);
+            self.outbox.read(
+                FileRead {
+                    checkpoint: follow.checkpoint_at(consumed, skipping, portion.mark),
+                    events: portion.events,
+                    source: follow.source.clone(),
+                    received: unix_millis(),
+                    runs: vec![portion.run],
+                },
+                want,
+            );
             self.dirty.remove(&key);
         }
         let unread = follow.unread();
@@ -383,11 +395,21 @@ impl Tailer {
 
     /// Nothing is left to read: a file that is gone for good is let go.
     fn ended(&mut self, key: u64, tail: Tail) {
-        let Some(follow) = self.files.get(key) else {
+        let Some(follow) = self.files.get_mut(key) else {
             return;
         };
-        if follow.presence == Presence::Deleted && tail == Tail::Ended && follow.unread() == 0 {
+        if tail != Tail::Ended || follow.unread() > 0 {
+            return;
+        }
+        if follow.presence == Presence::Deleted {
             self.let_go(key);
+        } else if let Some(input) = self.inputs.get_mut(follow.input)
+            && input.config.read_once
+        {
+            follow.finished = true;
+            input.close(follow);
+            self.lively.remove(&key);
+            self.dirty.insert(key);
         }
     }
 

@@ -410,3 +410,22 @@ fn an_operator_sees_moves_and_forgets_files_and_is_warned() {
     assert_eq!(rig.wait_for(5)[3..], ["one", "two"]);
     rig.stop();
 }
+
+#[test]
+fn a_file_that_is_read_once_gives_its_last_line_and_is_let_go() {
+    let (folder, path) = folder();
+    append(&path, "one\ntwo, without an end");
+    let once = |config: &mut FileConfig| config.read_once = true;
+    let mut rig = start(&folder, once);
+    assert_eq!(rig.wait_for(2)[1], "two, without an end");
+    rig.until("it to be closed", |stats| stats.open.load(Relaxed) == 0);
+    append(&path, ", too late\n");
+    append(&path.with_file_name("b.log"), "three\n");
+    rig.wait_for(3);
+    rig.stop();
+    let mut rig = start(&folder, once);
+    append(&path.with_file_name("c.log"), "four\n");
+    let texts = rig.wait_for(4);
+    assert_eq!(texts[2..], ["three", "four"]);
+    rig.stop();
+}

@@ -198,6 +198,22 @@ impl Follow {
         Tail::MayGrow
     }
 
+    /// The same content in another file: the copy that was made before this one was truncated.
+    /// What is on its way to the broker is counted for it.
+    pub(super) fn moved_to_copy(&self, at: &Path, stat: &Stat) -> Self {
+        let mut copy = Self::new(self.input, at, stat, self.source.clone());
+        copy.key = self.key;
+        copy.head = self.head;
+        copy.mark = self.mark;
+        copy.progress = self.progress;
+        copy.contents = self.contents;
+        copy.presence = Presence::Moved;
+        copy.delivered = self.delivered;
+        copy.undelivered = self.undelivered;
+        copy.kept = self.kept;
+        copy
+    }
+
     /// Begins anew with other content in the same file, under a key of its own.
     pub(super) fn rewritten(&mut self) {
         self.key = fastrand::u64(..);

@@ -7,6 +7,7 @@
 
 mod checkpoint;
 pub mod commands;
+mod copies;
 mod files;
 mod follow;
 pub mod framing;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tracing::{debug, info, warn};
 
 use super::checkpoint::{Known, PATH_BYTES_MAX, fits, pattern_id};
+use super::copies::{Likeness, likeness, original_names};
 use super::files::{FILES_MAX, Files};
 use super::follow::{Follow, Presence};
 use super::identity::{FileId, HEAD_BYTES, Print, Stat};
@@ -25,6 +26,10 @@ use crate::event::Checkpoint;
 /// A file that is nowhere to be found is remembered for this long: it may come back, with
 /// its directory or from a backup.
 const MISSING_KEPT: Duration = Duration::from_secs(60 * 60);
+
+/// A file that begins like a followed one and is shorter may be a copy in the making until
+/// it was left alone for this long; then it is a file of its own.
+const COPYING: Duration = Duration::from_secs(10);
 
 /// What a look leads to.
 #[derive(Debug, Default)]
@@ -274,6 +279,9 @@ impl<'a> Scan<'a> {
                 .refuse(&found.path, OpenError::LongPath(PATH_BYTES_MAX));
             return;
         }
+        if self.is_copy_of_followed(found) {
+            return;
+        }
         let before = self.files.with_path(index, &found.path);
         self.missed_generations(before, found);
         let source = self.input.source(&found.path, id);
@@ -286,6 +294,23 @@ impl<'a> Scan<'a> {
         debug!(path = %found.path.display(), at = follow.progress.consumed(), "followed");
         self.out.dirty.insert(follow.key);
         self.files.insert(follow);
+    }
+
+    /// Whether copytruncate made it, or is making it, of a file that is followed: its content
+    /// is read there. Once the other is truncated, the copy takes over what is left of it.
+    fn is_copy_of_followed(&self, found: &Found) -> bool {
+        original_names(&found.path).any(|original| {
+            let key = self.files.with_path(self.input.index, &original);
+            let follow = key.and_then(|key| self.files.get(key));
+            let follow = follow.filter(|follow| follow.presence == Presence::Listed);
+            follow.is_some_and(
+                |follow| match likeness(&self.input.guard, &found.path, follow) {
+                    Likeness::Copy => true,
+                    Likeness::Shorter => is_fresh(&found.stat),
+                    Likeness::Other => false,
+                },
+            )
+        })
     }
 
     /// Whether a file was there before its pattern was looked for the first time.
@@ -393,6 +418,17 @@ impl<'a> Scan<'a> {
             value: Some(known.encode().into()),
         });
     }
+}
+
+/// Whether a file was written to a moment ago, or the clock cannot tell.
+fn is_fresh(stat: &Stat) -> bool {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let age = now
+        .as_secs()
+        .checked_sub(u64::try_from(stat.modified.0).unwrap_or(0));
+    age.is_none_or(|age| age < COPYING.as_secs())
 }
 
 /// Whether `path` is a name that rotation gives to files called `original`: with a number or

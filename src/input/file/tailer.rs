@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use super::commands::Command;
+use super::copies;
 use super::files::Files;
 use super::follow::{Follow, Presence};
 use super::framing::Tail;
@@ -21,7 +22,8 @@ use super::open::OpenError;
 use super::outbox::{Delivered, Outbox};
 use super::scan::Scan;
 use super::turn::{Reading, Turned, Window, turn};
-use super::wake::Wake;
+use super::wake::{Wake, folder_of};
+use super::walk::siblings;
 use crate::event::Checkpoint;
 use crate::input::connection::unix_millis;
 use crate::input::stop::Stop;
@@ -369,26 +371,44 @@ impl Tailer {
         }
     }
 
-    /// The file holds other content than before: what was not read of the old one is lost to
-    /// us, and what was written after our last look nobody can know.
+    /// The file holds other content than before. What was not read of the old one is in the
+    /// copy that was made of it, or lost to us; and what was written between the copy and the
+    /// truncation nobody can know.
     fn rewritten(&mut self, key: u64, unread: u64) {
-        let Some(mut follow) = self.files.remove(key) else {
+        let Some(follow) = self.files.remove(key) else {
             return;
         };
         let Some(input) = self.inputs.get_mut(follow.input) else {
             return;
         };
-        input.stats.possible_loss(unread);
-        warn!(path = %follow.at.display(), unread,
+        let beside = siblings(&folder_of(&follow.at), &input.guard).into_values();
+        let beside =
+            beside.filter(|found| self.files.with_id(follow.input, found.stat.id).is_none());
+        let beside = beside.map(|found| (found.path, found.stat));
+        let copy = copies::find(&input.guard, &follow, beside);
+        let lost = if copy.is_some() { 0 } else { unread };
+        input.stats.possible_loss(lost);
+        warn!(path = %follow.at.display(), lost, copy = ?copy.as_ref().map(|(path, _)| path),
             "truncated and written anew; read from its beginning");
         input.handles.closed(key);
         self.lively.remove(&key);
-        follow.rewritten();
-        self.dirty.extend([key, follow.key]);
-        if follow.handle.is_some() {
-            input.handles.used(follow.key);
+        self.dirty.insert(key);
+        if let Some((path, stat)) = copy {
+            self.files.insert(follow.moved_to_copy(&path, &stat));
+            self.queue(key);
         }
+        self.begin_anew(follow);
+    }
+
+    fn begin_anew(&mut self, mut follow: Follow) {
+        follow.rewritten();
         let key = follow.key;
+        self.dirty.insert(key);
+        if let Some(input) = self.inputs.get_mut(follow.input)
+            && follow.handle.is_some()
+        {
+            input.handles.used(key);
+        }
         self.files.insert(follow);
         self.queue(key);
     }

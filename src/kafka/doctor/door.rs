@@ -274,10 +274,14 @@ fn login_advice(error: &ConnectError) -> &'static str {
             "the broker hung up in the middle of the login: its log says why; some do so after \
              a wrong password"
         }
-        _ => {
+        ConnectError::Sasl(SaslFailure::Refused {
+            mechanism: "PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512",
+            ..
+        }) => {
             "check user name and password, and that the cluster has this user for this \
              sasl.mechanism (SCRAM users are made for each mechanism); a password file must \
              hold the password and nothing else"
         }
+        _ => "mend what is named; signed tokens need a right clock as well",
     }
 }

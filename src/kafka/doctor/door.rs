@@ -282,6 +282,6 @@ fn login_advice(error: &ConnectError) -> &'static str {
              sasl.mechanism (SCRAM users are made for each mechanism); a password file must \
              hold the password and nothing else"
         }
-        _ => "mend what is named; signed tokens need a right clock as well",
+        _ => "mend what is named (docs/logins.md); signed tokens need a right clock as well",
     }
 }

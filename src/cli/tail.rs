@@ -121,6 +121,9 @@ fn described(file: &Value) -> String {
     if let Some(count) = number(file, "rewritten").filter(|count| *count > 0) {
         words.push(format!("rewritten {count} times"));
     }
+    if let Some(reason) = text(file, "kept") {
+        words.push(format!("will not be removed: {reason}"));
+    }
     if let Some(error) = text(file, "error") {
         words.push(format!("ERROR {error}"));
     }
@@ -181,7 +184,7 @@ mod tests {
             row(&json!({
                 "key": "00000000000000ac", "input": "x", "path": "/l/b\u{1b}[2J",
                 "now_at": "/l/b.1", "state": "moved", "offset": 5, "size": 5, "lag": 0,
-                "rewritten": 2, "finished": true, "error": "permission denied",
+                "rewritten": 2, "finished": true, "kept": "moved", "error": "permission denied",
             })),
         ];
         assert_eq!(
@@ -190,7 +193,7 @@ mod tests {
              logs   2KiB      10  2058  1m 1s  /l/a.log, inode 77 of device 5, \
              key 00000000000000ab\n\
              x        0B       5     5         /l/b\\u{1b}[2J, now at /l/b.1, moved, finished, \
-             rewritten 2 times, ERROR permission denied, key 00000000000000ac"
+             rewritten 2 times, will not be removed: moved, ERROR permission denied, key 00000000000000ac"
         );
     }
 

@@ -193,7 +193,8 @@ mod tests {
              logs   2KiB      10  2058  1m 1s  /l/a.log, inode 77 of device 5, \
              key 00000000000000ab\n\
              x        0B       5     5         /l/b\\u{1b}[2J, now at /l/b.1, moved, finished, \
-             rewritten 2 times, will not be removed: moved, ERROR permission denied, key 00000000000000ac"
+             rewritten 2 times, will not be removed: moved, ERROR permission denied, \
+             key 00000000000000ac"
         );
     }
 

@@ -297,9 +297,7 @@ impl Connector {
 
     /// Whether the connection should be made anew before it is used again.
     pub(super) fn is_due(&self, connection: &Connection) -> bool {
-        let renewal = connection.lifetime.map(upkeep::renewal);
-        let over = renewal.is_some_and(|time| connection.made.elapsed() >= time);
-        over || self.files() != connection.files
+        connection.is_session_over() || self.files() != connection.files
     }
 
     /// Remembers what the status tells of certificates.
@@ -414,6 +412,14 @@ pub(super) struct Connection {
     made: Instant,
     /// The files that its TLS session was made with.
     pub(super) files: Option<Files>,
+}
+
+impl Connection {
+    /// Whether the login is so old that the broker may soon end the connection (KIP-368).
+    pub(super) fn is_session_over(&self) -> bool {
+        let renewal = self.lifetime.map(upkeep::renewal);
+        renewal.is_some_and(|time| self.made.elapsed() >= time)
+    }
 }
 
 impl Drop for Connection {

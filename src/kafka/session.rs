@@ -31,9 +31,9 @@ impl Session {
         Ok(Self { connection, limit })
     }
 
-    /// Whether the broker has gone.
+    /// Whether the broker has gone, or will soon want another login.
     pub(super) fn is_closed(&self) -> bool {
-        self.connection.pulse.is_closed()
+        self.connection.pulse.is_closed() || self.connection.is_session_over()
     }
 
     /// One question, one answer, or the words for why there is none.

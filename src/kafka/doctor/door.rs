@@ -270,6 +270,23 @@ fn login_advice(error: &ConnectError) -> &'static str {
              secret; Amazon MSK: SCRAM-SHA-512 or IAM)"
         }
         ConnectError::Sasl(SaslFailure::Secret(_)) => "mend the file or variable that is named",
+        ConnectError::Sasl(SaslFailure::OldToken { .. }) => {
+            "find out why nothing renews the token file; it is read again at each login"
+        }
+        ConnectError::Sasl(SaslFailure::Http(_) | SaslFailure::Endpoint { .. }) => {
+            "no token, so nothing was asked of the broker: check the endpoint's address, the \
+             client id and secret, the scope, and https.ca.location"
+        }
+        ConnectError::Sasl(SaslFailure::Aws(_)) => {
+            "nothing was asked of the broker: docs/logins.md lists where AWS credentials and \
+             the region may come from"
+        }
+        ConnectError::Sasl(SaslFailure::Refused { mechanism, .. })
+            if ["OAUTHBEARER", "AWS_MSK_IAM"].contains(mechanism) =>
+        {
+            "the broker does not accept the token or signature: check what the message names, \
+             and this host's clock (`timedatectl`)"
+        }
         ConnectError::Sasl(SaslFailure::Connection(_)) => {
             "the broker hung up in the middle of the login: its log says why; some do so after \
              a wrong password"

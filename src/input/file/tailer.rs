@@ -17,6 +17,7 @@ use super::copies;
 use super::files::Files;
 use super::follow::{Follow, Presence};
 use super::framing::Tail;
+use super::identity::Stat;
 use super::input::Input;
 use super::open::OpenError;
 use super::outbox::{Delivered, Outbox};
@@ -41,6 +42,10 @@ const NOTE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Shortest time between two looks around, however many names change.
 const SCAN_PAUSE: Duration = Duration::from_millis(20);
+
+/// Between two looks around lie as many times as long as one took: with many files, names
+/// that change all the time must not take all of the thread.
+const SCAN_SHARE: u32 = 5;
 
 /// Time between two hearings of notifications while there is much to read.
 const HEAR_INTERVAL: Duration = Duration::from_millis(5);
@@ -72,6 +77,7 @@ pub(super) struct Tailer {
     next_poll: Instant,
     next_hearing: Instant,
     last_scan: Instant,
+    scan_took: Duration,
     is_first: bool,
 }
 
@@ -100,6 +106,7 @@ impl Tailer {
             next_poll: now,
             next_hearing: now,
             last_scan: now,
+            scan_took: Duration::ZERO,
             is_first: true,
         }
     }
@@ -169,7 +176,8 @@ impl Tailer {
 
     /// Looks around as soon as may be.
     pub(super) fn look_soon(&mut self) {
-        self.next_scan = self.next_scan.min(self.last_scan + SCAN_PAUSE);
+        let pause = SCAN_PAUSE.max(self.scan_took * SCAN_SHARE);
+        self.next_scan = self.next_scan.min(self.last_scan + pause);
     }
 
     /// Takes what inotify has to say.
@@ -223,6 +231,7 @@ impl Tailer {
         let longest = Duration::from_secs(3600);
         let intervals = self.inputs.iter().map(|input| input.config.scan_interval);
         self.last_scan = Instant::now();
+        self.scan_took = self.last_scan.saturating_duration_since(now);
         self.next_scan = self.last_scan + intervals.min().unwrap_or(longest);
     }
 
@@ -230,11 +239,23 @@ impl Tailer {
     fn poll(&mut self, now: Instant) {
         self.next_poll = now + POLL_INTERVAL;
         for key in std::mem::take(&mut self.lively) {
-            let Some(follow) = self.files.get(key) else {
+            let Some(follow) = self.files.get_mut(key) else {
                 continue;
             };
-            if needs_polling(follow, now) {
-                self.lively.insert(key);
+            let Some(input) = self.inputs.get(follow.input) else {
+                continue;
+            };
+            if !needs_polling(follow, now) {
+                continue;
+            }
+            self.lively.insert(key);
+            // A file that is not open is not opened only to find it unchanged.
+            let stat = match &follow.handle {
+                Some(file) => Stat::of(file),
+                None => Stat::at(&follow.at),
+            };
+            let is_changed = stat.is_ok_and(|stat| stat.id == follow.id && follow.look(&stat, now));
+            if is_changed || follow.tail(&input.config, now) != Tail::MayGrow {
                 self.queue(key);
             }
         }
@@ -467,10 +488,7 @@ impl Tailer {
             follow.input == index && follow.presence == Presence::Deleted && follow.unread() > 0
         };
         let bytes = |follow: &Follow| {
-            let stat = follow
-                .handle
-                .as_ref()
-                .and_then(|file| super::identity::Stat::of(file).ok());
+            let stat = follow.handle.as_ref().and_then(|file| Stat::of(file).ok());
             stat.map_or(0, |stat| stat.disk_bytes)
         };
         let count = self.files.iter().filter(held).count();

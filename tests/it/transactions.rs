@@ -330,3 +330,41 @@ fn copy_folder(from: &Path, to: &Path) {
         }
     }
 }
+
+#[test]
+fn an_event_of_two_routes_waits_for_both_and_is_committed_to_each_once() {
+    let kafka = Kafka::shared();
+    let routes = "name = \"all\"\n[routing]\nmatch = \"all\"\n[[route]]\nname = \"late\"\n\
+                  trigger = 'n >= 50'\ntopic = \"txn-late\"";
+    let daemon = daemon(kafka, "txn-both", 2).route(routes).start().unwrap();
+    write(&mut daemon.writer().unwrap(), 0..100);
+    // Those before the first that cannot go to both are committed meanwhile.
+    wait_for(WITHIN, "what has a place", || {
+        Ok(daemon.status_json()?["ledger"]["delivered"] == 50)
+    })
+    .unwrap();
+    assert_each_once(kafka, "txn-both", 50);
+    kafka.admin().create_topic("txn-late", 1, &[]).unwrap();
+    wait_drained(&daemon);
+    assert_each_once(kafka, "txn-both", 100);
+    let late: BTreeMap<u64, u32> = (50..100).map(|number| (number, 1)).collect();
+    assert_eq!(committed(kafka, "txn-late"), late);
+}
+
+#[test]
+fn the_position_topic_is_made_when_topics_may_be_made() {
+    let kafka = Kafka::shared();
+    let daemon = second_of(kafka, "txn-made")
+        .kafka("topic.auto.create = true\ntopic.auto.replication = 1")
+        .kafka("topic.auto.partitions = 2")
+        .start()
+        .unwrap();
+    write(&mut daemon.writer().unwrap(), 0..10);
+    wait_drained(&daemon);
+    assert_each_once(kafka, "txn-made", 10);
+    // It would be refused if it were not compacted.
+    assert_eq!(
+        kafka.admin().partitions(&positions("txn-made")).unwrap(),
+        [0, 1]
+    );
+}

@@ -28,6 +28,9 @@ use crate::config::{HostPort, TransactionConfig};
 /// the partitions' leaders. As the Java client has it (TransactionManager.java).
 const CONCURRENT_PAUSE: Duration = Duration::from_millis(20);
 
+/// So many of these waits in a row, and status says what is waited for.
+const CONCURRENT_SAID: u32 = 50;
+
 /// First version of transactions in which partitions join by being written (KIP-890).
 const IMPLICIT_VERSION: i16 = 2;
 
@@ -316,6 +319,7 @@ impl<F: Fn(News) + Send> CoordinatorTask<F> {
         R: RequestBody + Send + WriteVersionedType<Vec<u8>>,
         R::ResponseBody: ReadVersionedType<Cursor<Vec<u8>>>,
     {
+        let mut waits = 0_u32;
         loop {
             let Some(home) = self.home().await else {
                 self.pause().await?;
@@ -333,7 +337,13 @@ impl<F: Fn(News) + Send> CoordinatorTask<F> {
                             self.failures = 0;
                             return Some(answer);
                         }
-                        Meaning::Again { pause: Some(pause) } => tokio::time::sleep(pause).await,
+                        Meaning::Again { pause: Some(pause) } => {
+                            waits = waits.saturating_add(1);
+                            if waits.is_multiple_of(CONCURRENT_SAID) {
+                                self.trouble(verdict(code).to_string(), false);
+                            }
+                            tokio::time::sleep(pause).await;
+                        }
                         Meaning::Again { pause: None } | Meaning::Moved => {
                             self.trouble(verdict(code).to_string(), false);
                             self.pause().await?;

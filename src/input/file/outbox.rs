@@ -129,6 +129,14 @@ async fn hand_over(
                 let (key, bytes) = (read.checkpoint.key, read.events.memory_bytes());
                 let pending = appender.append_file(read, want).await;
                 state.waiting_bytes.fetch_sub(bytes, Relaxed);
+                if let Err(error) = &pending
+                    && !matches!(error, AppendError::Closed)
+                {
+                    // What comes after it would carry the checkpoint past these events.
+                    error!(%error, "the spool refused what was read of a file; no file is \
+                        read any further until a restart");
+                    break;
+                }
                 pending.map(|pending| match want {
                     Want::Durable => last.read = Some(pending),
                     Want::Delivered => {
@@ -150,7 +158,7 @@ async fn hand_over(
         match done {
             Ok(()) => {}
             Err(AppendError::Closed) => break,
-            Err(error) => error!(%error, "the spool did not take what was read of a file"),
+            Err(error) => error!(%error, "checkpoints of files are not on disk yet"),
         }
         state.taken.notify_one();
     }

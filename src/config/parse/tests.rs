@@ -61,6 +61,7 @@ fn every_commented_line_of_the_sample_shows_the_true_default() {
         "path = ",
         "group",
         "test_topic",
+        "transaction",
     ];
     let uncommented: Vec<String> = SAMPLE
         .lines()

@@ -7,15 +7,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod alias;
 pub mod certificate;
 mod defaults;
+mod explain;
 mod file;
+mod foreign;
+pub mod jaas;
 mod keys;
 mod load;
+mod overlay;
 mod parse;
 mod parts;
 mod pattern;
 pub mod pem;
+pub mod properties;
 mod quantity;
 mod reload;
 mod report;
@@ -27,6 +33,7 @@ mod section;
 mod show;
 mod units;
 
+pub use explain::{Explained, explain};
 pub use file::{
     Encoding, FileConfig, LineEnding, LinePattern, MultilineConfig, MultilineRule, StartAt,
 };

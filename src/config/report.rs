@@ -143,6 +143,13 @@ impl Sink {
         &self.parts
     }
 
+    /// One more text that is laid at the end; returns where it begins.
+    pub(super) fn add_part(&mut self, name: &str, text: &str) -> usize {
+        let base = self.parts.text.len();
+        self.parts.add(name, text);
+        base
+    }
+
     /// The text is no TOML at `span`. Later findings on that line would only be echoes.
     pub(super) fn syntax(&mut self, span: Option<Range<usize>>, message: &str) {
         let span = span.unwrap_or(0..0);

@@ -172,7 +172,10 @@ impl<'a, 's> Section<'a, 's> {
             let Some(entry) = self.take(alias) else {
                 continue;
             };
-            if found.is_some() {
+            if let Some(first) = &found {
+                if same_text(first, &entry) {
+                    continue;
+                }
                 let help = Some(format!("keep one of {key} and {alias}"));
                 self.fault(
                     alias,
@@ -338,6 +341,16 @@ impl<'a, 's> Section<'a, 's> {
         }
         found.map(|(_, value)| *value)
     }
+}
+
+/// Whether two values say the same in the notation of a properties file.
+fn same_text(one: &Entry<'_>, other: &Entry<'_>) -> bool {
+    let text = |entry: &Entry<'_>| match entry.value.get_ref() {
+        DeValue::Boolean(flag) => Some(flag.to_string()),
+        DeValue::Integer(number) => Some(number.as_str().to_owned()),
+        other => other.as_str().map(str::to_owned),
+    };
+    text(one).is_some() && text(one) == text(other)
 }
 
 fn describe(value: &DeValue<'_>) -> &'static str {

@@ -10,8 +10,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::keys::{Kind, TABLES, Table};
 use super::load::read_parts;
+use super::overlay;
 use super::parse::{Context, parse};
-use super::parts::{self, Parts};
+use super::parts::Parts;
 use super::report::{Report, Sink};
 use super::section::{Entry, Section};
 
@@ -32,7 +33,7 @@ pub fn show(path: &Path, mut context: Context, origin: bool) -> Result<String, R
 fn render(parts: Parts, origin: bool) -> String {
     let padded = parts.padded();
     let mut sink = Sink::new(parts, false);
-    let document = parts::read(&padded, &mut sink);
+    let document = overlay::read(&padded, &mut sink);
     let mut page = Page {
         text: String::new(),
         origin,
@@ -149,6 +150,10 @@ fn value(kind: Kind, entry: &Entry<'_>, sink: &Sink) -> String {
     let written = |span: Range<usize>| sink.parts().text.get(span).unwrap_or_default();
     match entry.value.get_ref() {
         DeValue::String(_) if kind == Kind::Secret => MASK.to_owned(),
+        // Not from TOML, so that it has no text there.
+        DeValue::String(text) if entry.value.span().is_empty() => {
+            toml::Value::from(text.as_ref()).to_string()
+        }
         DeValue::Array(items) => {
             let items: Vec<&str> = items.iter().map(|item| written(item.span())).collect();
             format!("[{}]", items.join(", "))

@@ -459,3 +459,23 @@ pub(super) fn request_failure(error: &RequestError) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn kernel_buffers_have_the_size_that_is_asked_for() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut config = KafkaConfig::new(Vec::new());
+        config.send_buffer = Some(64 << 10);
+        config.receive_buffer = Some(48 << 10);
+        let connector = Connector::new(config);
+        let address = listener.local_addr().unwrap();
+        let stream = connector.tcp_to(address).await.unwrap();
+        let socket = SockRef::from(&stream);
+        // The kernel takes twice as much, for its own accounts (socket(7)).
+        assert_eq!(socket.send_buffer_size().unwrap(), 128 << 10);
+        assert_eq!(socket.recv_buffer_size().unwrap(), 96 << 10);
+    }
+}

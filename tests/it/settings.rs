@@ -131,6 +131,82 @@ fn a_set_up_that_times_out_has_twice_the_time_at_the_next_attempt() {
     assert!((400..790).contains(&waits[2]), "{waits:?}");
 }
 
+#[test]
+fn no_more_batches_are_in_flight_than_asked() {
+    let cluster = cluster();
+    let mut rig = rig(&cluster, |config| config.max_in_flight = 2);
+    rig.send("t", 0, 1);
+    rig.settle();
+    cluster.script(When::produce(), Action::Delay(Duration::from_secs(1)));
+    for _ in 0..4 {
+        rig.send("t", 0, 1);
+    }
+    let in_flight = || {
+        let status = rig.producer.status();
+        let partition = status
+            .partitions
+            .first()
+            .map(|p| (p.in_flight, p.unresolved));
+        partition.unwrap_or_default()
+    };
+    wait_for(PATIENCE, "four batches", || Ok(in_flight().1 == 4)).unwrap();
+    assert_eq!(in_flight().0, 2);
+    rig.settle();
+    assert_eq!(log(&cluster, "t", 0), [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn a_request_is_no_larger_than_asked() {
+    for (limit, requests) in [(16 << 10, 4), (1 << 20, 1)] {
+        let cluster = Cluster::start(1);
+        cluster.create_topic("t", 4);
+        cluster.broker_down(1);
+        let mut rig = rig(&cluster, |config| {
+            config.max_request_size = limit;
+            // What waits for the first answer goes together, as far as it fits.
+            config.max_in_flight = 1;
+            config.compression = spoolway::config::Compression::None;
+        });
+        for partition in 0..4 {
+            rig.send("t", partition, 800);
+        }
+        cluster.broker_up(1);
+        rig.settle();
+        let all = cluster.requests();
+        let sizes: Vec<usize> = all
+            .iter()
+            .filter(|request| request.api == Api::Produce)
+            .map(|request| request.bytes)
+            .collect();
+        assert!(
+            sizes.iter().all(|bytes| *bytes <= limit as usize),
+            "{sizes:?}"
+        );
+        assert!(sizes.len() >= requests, "{sizes:?}");
+        assert!(requests > 1 || sizes.len() < 4, "{sizes:?}");
+    }
+}
+
+#[test]
+fn metadata_is_asked_for_again_at_its_age() {
+    let cluster = cluster();
+    let age = Duration::from_millis(200);
+    let mut rig = rig(&cluster, |config| config.metadata_max_age = age);
+    rig.send("t", 0, 1);
+    rig.settle();
+    let before = cluster.count(Api::Metadata);
+    cluster.wait_until("three more", PATIENCE, |s| {
+        s.count(Api::Metadata) >= before + 3
+    });
+    let requests = cluster.requests();
+    let asked = requests
+        .iter()
+        .filter(|request| request.api == Api::Metadata);
+    let at: Vec<Instant> = asked.map(|request| request.at).collect();
+    let last = &at[before..];
+    assert!(last.windows(2).all(|w| w[1] - w[0] >= age), "{last:?}");
+}
+
 /// Sends with a topic that no broker takes for now: the batch comes back when it expires.
 #[test]
 fn an_expired_batch_comes_back_and_those_behind_it_keep_their_order() {
@@ -208,4 +284,62 @@ fn a_writer_that_waits_for_the_broker_is_told_after_the_broker_has_the_event() {
         "acknowledged before the broker's answer"
     );
     assert_eq!(cluster.records("t", 0).len(), 1);
+}
+
+#[test]
+fn explain_prints_every_value_with_its_origin_and_no_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let properties = dir.path().join("client.properties");
+    let java = "security.protocol=SASL_SSL\nsasl.mechanism=PLAIN\nlinger.ms=20\n\
+        sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+        username=\"u\" password=\"canary\";\n";
+    std::fs::write(&properties, java).unwrap();
+    let path = dir.path().join("spoolway.toml");
+    let text = format!(
+        "[spool]\ndir = \"/s\"\n[[input]]\nname = \"a\"\ntype = \"unix\"\npath = \"/a\"\n\
+         [[route]]\ntopic = \"t\"\n[kafka]\nbootstrap.servers = \"k:1\"\n\
+         properties_file = \"{}\"\n",
+        properties.display()
+    );
+    std::fs::write(&path, text).unwrap();
+    std::fs::create_dir(dir.path().join("conf.d")).unwrap();
+    let drop_in = "[kafka]\nbatch.num.messages = 5\n";
+    std::fs::write(dir.path().join("conf.d/10.toml"), drop_in).unwrap();
+    let explain = |more: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_spoolway"));
+        command
+            .args(["kafka", "explain", "--config"])
+            .arg(&path)
+            .args(more);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let all = [output.stdout, output.stderr].concat();
+        String::from_utf8(all).unwrap()
+    };
+    let text = explain(&[]);
+    for line in [
+        format!("linger.ms = 20  # {}:3", properties.display()),
+        format!("sasl.jaas.config = ***  # {}:4", properties.display()),
+        format!("bootstrap.servers = k:1  # {}:10", path.display()),
+        format!(
+            "batch.events = 5  # {}:2, as batch.num.messages",
+            dir.path().join("conf.d/10.toml").display()
+        ),
+        "acks = all  # default".to_owned(),
+        "delivery.timeout.ms = (none)  # default".to_owned(),
+    ] {
+        assert!(
+            text.lines().any(|found| found == line),
+            "{line} is not in\n{text}"
+        );
+    }
+    let json = explain(&["--json"]);
+    let rows: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let linger = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["name"] == "linger.ms");
+    assert_eq!(linger.unwrap()["value"], "20");
+    assert!(!format!("{text}{json}").contains("canary"));
 }

@@ -8,17 +8,21 @@ use clap::Subcommand;
 
 use super::CliError;
 
+mod explain;
 mod test;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(super) enum KafkaCommand {
+    /// Print each setting of [kafka] that is in force, and where it comes from.
+    Explain(explain::ExplainArgs),
     /// Walk the whole way to the cluster and say of each step how it went.
     Test(test::TestArgs),
 }
 
 pub(super) fn kafka(command: &KafkaCommand) -> Result<(), CliError> {
     match command {
+        KafkaCommand::Explain(args) => explain::explain(args),
         KafkaCommand::Test(args) => test::test(args),
     }
 }

@@ -119,6 +119,23 @@ pub(super) const KAFKA: &[Key] = &[
         effect: "`\"\"` switches the verification of host names off, with a loud warning",
     },
     Key {
+        name: "properties_file",
+        kind: Kind::Text,
+        also: &[],
+        default: "none",
+        range: "path, 1 MiB",
+        effect: "a Java `client.properties`, taken whole: each property counts as if it stood \
+            in this table, and what this table says wins; not one of Kafka's",
+    },
+    Key {
+        name: "sasl.jaas.config",
+        kind: Kind::Secret,
+        also: &[],
+        default: "none",
+        range: "`PlainLoginModule`, `ScramLoginModule`, `OAuthBearerLoginModule`",
+        effect: "the login of a Java client, instead of user name and password",
+    },
+    Key {
         name: "sasl.mechanism",
         kind: Kind::Choice(&[
             "PLAIN",

@@ -106,6 +106,11 @@ pub(super) const TABLES: [Table; 10] = [
     table("log", &tables::LOG),
 ];
 
+/// The keys of `[kafka]`.
+pub(super) fn kafka_keys() -> impl Iterator<Item = &'static Key> {
+    kafka::KAFKA.iter()
+}
+
 /// Whether a key of `[kafka]`, by its own name or another spelling, holds a secret.
 pub(super) fn is_secret(name: &str) -> bool {
     let mut keys = kafka::KAFKA.iter().filter(|key| key.kind == Kind::Secret);

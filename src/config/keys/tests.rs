@@ -27,11 +27,14 @@ fn known_to_parser(table: &Table) -> Vec<String> {
 /// its own; the reference names them below the table.
 const BESIDES: &[&str] = &[
     "client.dns.lookup",
+    "partitioner.class",
+    "partitioner",
     "allow.auto.create.topics",
     "ssl.truststore.type",
     "ssl.keystore.type",
     "enable.metrics.push",
     "key.serializer",
+    "value.serializer",
     "",
 ];
 

@@ -7,6 +7,7 @@ use toml::de::DeValue;
 use super::names::{FIXED, refusal};
 use super::security;
 use super::{Context, bootstrap, delivery, topic, transaction};
+use crate::config::overlay::{JAAS_CONFIG, PROPERTIES_FILE};
 use crate::config::quantity::whole_number;
 use crate::config::report::Sink;
 use crate::config::section::{Entry, Section};
@@ -53,6 +54,9 @@ pub(super) fn read(
         return None;
     };
     let mut section = Section::flattened("[kafka]", entry.key.clone(), inner, sink);
+    // What they hold is laid over the table already; see `overlay`.
+    section.text(PROPERTIES_FILE);
+    section.text(JAAS_CONFIG);
     let bootstrap = bootstrap::read(&mut section);
     let mut kafka = KafkaConfig::new(bootstrap.clone().unwrap_or_default());
     read_client_id(&mut section, &mut kafka);

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::parts::{self, Parts};
+use super::overlay;
+use super::parts::Parts;
 use super::report::{Report, Sink};
 use super::section::{Entry, Section};
 use super::{Config, ControlConfig, LogConfig, defaults};
@@ -59,7 +60,7 @@ pub struct Loaded {
 pub(super) fn parse(parts: Parts, context: &Context) -> Result<Loaded, Report> {
     let padded = parts.padded();
     let mut sink = Sink::new(parts, context.drop_in);
-    let document = parts::read(&padded, &mut sink);
+    let document = overlay::read(&padded, &mut sink);
     let mut root = Section::new("top level", &document, &mut sink);
     let tables = Tables::take(&mut root);
     let stop_timeout = root.duration(

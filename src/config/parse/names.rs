@@ -12,11 +12,29 @@ pub(super) struct Fixed {
     pub(super) reason: &'static str,
 }
 
+/// Those that give the bytes of an event as they are.
+const SERIALIZERS: &[&str] = &[
+    "org.apache.kafka.common.serialization.bytearrayserializer",
+    "org.apache.kafka.common.serialization.bytebufferserializer",
+    "org.apache.kafka.common.serialization.stringserializer",
+];
+
 pub(super) const FIXED: &[Fixed] = &[
     Fixed {
         name: "client.dns.lookup",
         accepted: &["use_all_dns_ips"],
         reason: "every address of a name is always tried; remove the line",
+    },
+    Fixed {
+        name: "partitioner.class",
+        accepted: &["org.apache.kafka.clients.producer.internals.defaultpartitioner"],
+        reason: "routes say it: spread = \"round-robin\" or \"sticky\" for events without a key, \
+            as RoundRobinPartitioner and UniformStickyPartitioner do; other classes are Java code",
+    },
+    Fixed {
+        name: "partitioner",
+        accepted: &["murmur2_random"],
+        reason: "keys are spread as the Java client does it; remove the line",
     },
     Fixed {
         name: "allow.auto.create.topics",
@@ -40,8 +58,13 @@ pub(super) const FIXED: &[Fixed] = &[
     },
     Fixed {
         name: "key.serializer",
-        accepted: &["org.apache.kafka.common.serialization.bytearrayserializer"],
-        reason: "keys and values are the bytes themselves; remove the line",
+        accepted: SERIALIZERS,
+        reason: "keys are the bytes themselves; remove the line",
+    },
+    Fixed {
+        name: "value.serializer",
+        accepted: SERIALIZERS,
+        reason: "values are the bytes themselves; remove the line",
     },
 ];
 
@@ -85,14 +108,12 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
         "partitioner.",
         "the partition follows from the key, or fills batches when there is none",
     ),
-    ("properties_file", "write the properties into [kafka]"),
     ("queue.buffering.max.kbytes", "use buffer.memory"),
     (
         "queue.buffering.max.messages",
         "use buffer.memory; what waits is on disk",
     ),
     ("sasl.client.callback.handler.class", "it names Java code"),
-    ("sasl.jaas.config", "use sasl.username and sasl.password"),
     (
         "sasl.kerberos.",
         "Kerberos is not supported; use SCRAM-SHA-512 over SASL_SSL",
@@ -132,10 +153,6 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
     (
         "transaction.two.phase.commit.enable",
         "a transaction here is committed by Spoolway alone",
-    ),
-    (
-        "value.serializer",
-        "keys and values are the bytes themselves; remove the line",
     ),
 ];
 

@@ -268,6 +268,11 @@ impl Tailer {
         let Some(input) = self.inputs.get(follow.input) else {
             return Err(format!("{name} belongs to no input"));
         };
+        if follow.is_packed {
+            return Err(format!(
+                "{name} is compressed, and is read as a whole: tail forget has it read anew"
+            ));
+        }
         let failed = |error: std::io::Error| format!("{name} cannot be read: {error}");
         let file = follow
             .handle

@@ -60,6 +60,8 @@ pub(super) struct Follow {
     pub(super) compared: Option<(i64, u32)>,
     /// When it last grew.
     pub(super) grown: Instant,
+    /// Compressed by gzip, as its last opening showed.
+    pub(super) is_packed: bool,
     /// It waits for its turn.
     pub(super) is_queued: bool,
     /// Read to its end and let go.
@@ -94,6 +96,7 @@ impl Follow {
             modified: stat.modified,
             compared: None,
             grown: Instant::now(),
+            is_packed: false,
             is_queued: false,
             finished: false,
             delivered: true,
@@ -126,6 +129,7 @@ impl Follow {
             modified: (0, 0),
             compared: None,
             grown: now,
+            is_packed: false,
             is_queued: false,
             finished: place.finished,
             delivered: place.delivered,
@@ -169,16 +173,25 @@ impl Follow {
         }
         self.size = stat.size;
         self.modified = stat.modified;
-        !self.finished && (self.lag() > 0 || self.compared != Some(stat.modified))
+        // Whether a compressed file was followed before is asked until it can be told.
+        let is_undecided = self.is_packed && self.head == Print::default();
+        !self.finished && (self.lag() > 0 || self.compared != Some(stat.modified) || is_undecided)
     }
 
     /// Bytes that were there at the last look and are not yet searched.
     pub(super) fn lag(&self) -> u64 {
+        if self.is_packed {
+            return 0;
+        }
         self.size.saturating_sub(self.progress.searched_to())
     }
 
-    /// Bytes that were there at the last look and are not in the spool.
+    /// Bytes that were there at the last look and are not in the spool; of a compressed file
+    /// all, until all are.
     pub(super) fn unread(&self) -> u64 {
+        if self.is_packed {
+            return if self.finished { 0 } else { self.size };
+        }
         self.size.saturating_sub(self.progress.consumed())
     }
 

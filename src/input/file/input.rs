@@ -13,6 +13,7 @@ use super::framing::{Framing, RunLimits};
 use super::handles::Handles;
 use super::identity::FileId;
 use super::open::{Guard, OpenError};
+use super::packed::is_packed;
 use super::stats::FileStats;
 use super::walk::Wanted;
 use crate::config::FileConfig;
@@ -96,6 +97,7 @@ impl Input {
         if stat.id != follow.id {
             return Err(OpenError::Gone);
         }
+        follow.is_packed = is_packed(&file);
         self.keep(follow, file);
         Ok(())
     }

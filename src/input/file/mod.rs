@@ -16,6 +16,7 @@ mod identity;
 mod input;
 mod open;
 mod outbox;
+mod packed;
 mod remembered;
 mod removal;
 mod scan;
@@ -23,6 +24,7 @@ mod start;
 pub mod stats;
 mod tailer;
 mod turn;
+mod unpacking;
 mod wake;
 mod walk;
 

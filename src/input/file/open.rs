@@ -15,9 +15,6 @@ use rustix::io::Errno;
 
 use super::identity::Stat;
 
-/// What a file compressed by gzip begins with (RFC 1952): two magic bytes, and the method.
-const GZIP_MAGIC: [u8; 3] = [0x1F, 0x8B, 8];
-
 /// Why a file is not read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum OpenError {
@@ -33,9 +30,6 @@ pub(super) enum OpenError {
     /// A directory, FIFO, socket or device.
     #[error("is not a regular file")]
     NotRegular,
-    /// Its lines cannot be read as they stand.
-    #[error("is compressed by gzip; leave such files out, e.g. with exclude = [\"*.gz\"]")]
-    Compressed,
     /// It may be somebody else's file under a second name.
     #[error("has {0} hard links; a file that is followed has one name")]
     HardLinks(u32),
@@ -109,12 +103,7 @@ impl Guard {
         if Stat::of(std::io::stderr()).is_ok_and(|log| log.id == stat.id) {
             return Err(OpenError::Own);
         }
-        let file = File::from(file);
-        let mut first = GZIP_MAGIC.map(|_| 0);
-        if read_at(&file, &mut first, 0).is_ok() && first == GZIP_MAGIC {
-            return Err(OpenError::Compressed);
-        }
-        Ok((file, stat))
+        Ok((File::from(file), stat))
     }
 
     /// Opens a directory.

@@ -17,6 +17,7 @@ use super::follow::{Follow, Presence};
 use super::identity::{FileId, HEAD_BYTES, Print, Stat};
 use super::input::Input;
 use super::open::{OpenError, read_at};
+use super::packed::is_packed;
 use super::start::end_of;
 use super::wake::folder_of;
 use super::walk::{Found, Looked, siblings};
@@ -329,6 +330,10 @@ impl<'a> Scan<'a> {
         }) else {
             return;
         };
+        if is_packed(&file) {
+            follow.finished = true;
+            return;
+        }
         match end_of(&file, stat.size, self.input.config.encoding) {
             Ok(end) => {
                 follow.progress = end.progress;
@@ -389,6 +394,9 @@ impl<'a> Scan<'a> {
         let Ok((file, _)) = self.input.guard.file(path) else {
             return true;
         };
+        if is_packed(&file) {
+            return true;
+        }
         let mut first = [0; HEAD_BYTES];
         let read = read_at(&file, &mut first, 0).unwrap_or(0);
         head.len > 0 && head.begins(first.get(..read).unwrap_or_default())

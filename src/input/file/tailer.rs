@@ -21,6 +21,7 @@ use super::identity::Stat;
 use super::input::Input;
 use super::open::OpenError;
 use super::outbox::{Delivered, Outbox};
+use super::packed::Unpacking;
 use super::scan::Scan;
 use super::turn::{Reading, Turned, Window, turn};
 use super::wake::{Wake, folder_of};
@@ -67,6 +68,8 @@ pub(super) struct Tailer {
     pub(super) outbox: Outbox,
     wake: Option<Wake>,
     window: Window,
+    /// The compressed file whose turn it is.
+    pub(super) unpacking: Option<Unpacking>,
     ready: VecDeque<u64>,
     /// Files that are looked at often.
     pub(super) lively: BTreeSet<u64>,
@@ -98,6 +101,7 @@ impl Tailer {
             outbox,
             wake: wake.ok(),
             window: Window::default(),
+            unpacking: None,
             ready: VecDeque::new(),
             lively: BTreeSet::new(),
             dirty,
@@ -340,6 +344,18 @@ impl Tailer {
             }
             return;
         };
+        if follow.is_packed {
+            if let Ok(stat) = Stat::of(&file) {
+                follow.look(&stat, now);
+            }
+            let ours = file.try_clone();
+            input.keep(follow, file);
+            self.lively.insert(key);
+            return match ours {
+                Ok(file) => self.take_packed_turn(key, &file),
+                Err(error) => self.cannot_unpack(key, &error),
+            };
+        }
         let tail = follow.tail(&input.config, now);
         let unread = follow.unread();
         let (before, size) = (follow.progress, follow.size);
@@ -360,7 +376,7 @@ impl Tailer {
         }
     }
 
-    fn read(&mut self, key: u64, reading: Reading) {
+    pub(super) fn read(&mut self, key: u64, reading: Reading) {
         let Some(follow) = self.files.get_mut(key) else {
             return;
         };

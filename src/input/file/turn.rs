@@ -203,7 +203,7 @@ fn first_bytes(file: &File, base: u64, window: &[u8]) -> io::Result<Vec<u8>> {
     Ok(first)
 }
 
-fn portion(framed: Framed, mark: Print) -> Portion {
+pub(super) fn portion(framed: Framed, mark: Print) -> Portion {
     Portion {
         run: FileRun {
             count: framed.events.len() as u32,

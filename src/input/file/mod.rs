@@ -8,6 +8,7 @@
 mod checkpoint;
 pub mod commands;
 mod copies;
+mod deleted;
 mod files;
 mod follow;
 pub mod framing;

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::commands::Command;
 use super::copies;
@@ -164,6 +164,7 @@ impl Tailer {
                 () = tokio::time::sleep_until(self.next_look().into()) => {}
             }
         }
+        self.read_deleted().await;
         self.note_dirty(Instant::now(), Vec::new());
         if !self.outbox.flush().await {
             info!("the spool closed before the last lines read were on disk; they are read again");
@@ -204,7 +205,7 @@ impl Tailer {
     }
 
     /// Looks around for all inputs.
-    async fn scan(&mut self, now: Instant) {
+    pub(super) async fn scan(&mut self, now: Instant) {
         let mut folders = BTreeSet::<PathBuf>::new();
         let mut ready = Vec::new();
         let mut notes = Vec::new();
@@ -315,7 +316,7 @@ impl Tailer {
     }
 
     /// One turn of one file.
-    fn take_turn(&mut self, key: u64, now: Instant) {
+    pub(super) fn take_turn(&mut self, key: u64, now: Instant) {
         let Some(input) = self.files.get(key).map(|follow| follow.input) else {
             return;
         };
@@ -479,48 +480,6 @@ impl Tailer {
         }
         self.lively.remove(&key);
         self.dirty.insert(key);
-    }
-
-    /// Deleted files take disk space as long as they are open: beyond the limits the
-    /// longest quiet one is given up.
-    fn limit_deleted(&mut self) {
-        for index in 0..self.inputs.len() {
-            while let Some((key, unread)) = self.deleted_too_much(index) {
-                if let (Some(input), Some(follow)) = (self.inputs.get(index), self.files.get(key)) {
-                    input.stats.possible_loss(unread);
-                    error!(input = %input.name, path = %follow.path.display(), unread,
-                        "a deleted file is given up before it was read to its end: \
-                         max_deleted_files or max_deleted_bytes is reached");
-                }
-                self.let_go(key);
-            }
-        }
-    }
-
-    /// The file to be given up, when an input holds more deleted files than it may.
-    fn deleted_too_much(&self, index: usize) -> Option<(u64, u64)> {
-        let input = self.inputs.get(index)?;
-        let held = |follow: &&Follow| {
-            follow.input == index && follow.presence == Presence::Deleted && follow.unread() > 0
-        };
-        let bytes = |follow: &Follow| {
-            let stat = follow.handle.as_ref().and_then(|file| Stat::of(file).ok());
-            stat.map_or(0, |stat| stat.disk_bytes)
-        };
-        let count = self.files.iter().filter(held).count();
-        let total: u64 = self.files.iter().filter(held).map(bytes).sum();
-        input.stats.deleted_files.store(count as u64, Relaxed);
-        input.stats.deleted_bytes.store(total, Relaxed);
-        let fits = count <= input.config.max_deleted_files as usize
-            && total <= input.config.max_deleted_bytes;
-        let oldest = self
-            .files
-            .iter()
-            .filter(held)
-            .min_by_key(|follow| follow.grown);
-        oldest
-            .filter(|_| !fits)
-            .map(|follow| (follow.key, follow.unread()))
     }
 
     /// Brings the counters that are not counted one by one up to date.

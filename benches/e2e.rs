@@ -1,10 +1,10 @@
-//! End to end: socket → disk → Kafka, the drain of a backlog, latency, memory and start-up.
+//! End to end: socket or log file → disk → Kafka, the drain of a backlog, latency, memory and start-up.
 //!
 //! Each figure stands beside its peer's from the same run: librdkafka (kcat), Kafka's own
 //! ProducerPerformance, and a bare fdatasync.
 //!
-//! usage: cargo bench --bench e2e [-- stream | drain | latency | backlog]
-//! SPOOLWAY_BENCH_EVENTS sets the number of events of `stream` and `drain` (default
+//! usage: cargo bench --bench e2e [-- stream | tail | drain | latency | backlog]
+//! SPOOLWAY_BENCH_EVENTS sets the number of events of `stream`, `tail` and `drain` (default
 //! 2,000,000), SPOOLWAY_BENCH_BACKLOG that of `backlog` (default 20,000,000 = 5 GB).
 
 #![allow(clippy::expect_used, reason = "a bench fails by panicking")]
@@ -19,6 +19,7 @@ use spoolway_test_support::daemon::Daemon;
 use spoolway_test_support::kafka::{Kafka, ProducerTest};
 
 mod common;
+mod files;
 use common::{EVENT_BYTES, Usage, event_line, fdatasyncs, folder_bytes, load, quantile};
 
 const PARTITIONS: i32 = 4;
@@ -37,6 +38,9 @@ fn main() -> Result<()> {
     );
     if wanted("stream") {
         stream()?;
+    }
+    if wanted("tail") {
+        tail()?;
     }
     if wanted("drain") {
         drain()?;
@@ -133,6 +137,56 @@ fn stream() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Log files, beside the socket path on the same broker.
+fn tail() -> Result<()> {
+    println!("\n# log files to Kafka: {EVENT_BYTES}-byte lines, written while they are followed");
+    let events = number("SPOOLWAY_BENCH_EVENTS", 2_000_000)?;
+    let kafka = broker()?;
+    for (topic, files) in [
+        ("warm-up", 1),
+        ("one-file", 1),
+        ("100-files", 100),
+        ("socket", 0),
+    ] {
+        kafka.admin().create_topic(topic, PARTITIONS, &[])?;
+        let mut daemon = daemon(&kafka, topic).prepare()?;
+        let folder = daemon.folder().join("logs");
+        files::follow(&daemon, &folder)?;
+        daemon.start()?;
+        let pid = daemon.process_id().context("the daemon runs")?;
+        let before = Usage::of(pid)?;
+        let started = Instant::now();
+        if files > 0 {
+            files::write(&folder, files, events)?;
+        } else {
+            load(&daemon.socket(), events)?;
+        }
+        wait_count(&kafka, topic, events)?;
+        let took = started.elapsed();
+        let after = Usage::of(pid)?;
+        row(topic, events, took, Some(after.cpu - before.cpu));
+        println!("peak memory {:.0} MiB", after.peak_mib);
+    }
+    quiet_files(&kafka)
+}
+
+/// What following costs while nobody writes.
+fn quiet_files(kafka: &Kafka) -> Result<()> {
+    const FILES: u64 = 1000;
+    /// Files that were written to lately are looked at more often for 30 s.
+    const QUIET: Duration = Duration::from_secs(40);
+    kafka.admin().create_topic("quiet", PARTITIONS, &[])?;
+    let mut daemon = daemon(kafka, "quiet").prepare()?;
+    let folder = daemon.folder().join("logs");
+    files::follow(&daemon, &folder)?;
+    daemon.start()?;
+    files::write(&folder, FILES, FILES * 256)?;
+    wait_count(kafka, "quiet", FILES * 256)?;
+    std::thread::park_timeout(QUIET);
+    println!("{FILES} quiet files:");
+    idle(daemon.process_id().context("the daemon runs")?)
 }
 
 /// A backlog into an idle broker, beside librdkafka and the Java producer on the same one.

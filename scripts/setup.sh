@@ -36,6 +36,7 @@ missing_packages() {
     has ip || printf '%s ' iproute2
     has mkfs.ext4 || [ -x /sbin/mkfs.ext4 ] || printf '%s ' e2fsprogs
     has cc || printf '%s ' gcc libc6-dev
+    has logrotate || [ -x /usr/sbin/logrotate ] || printf '%s ' logrotate
     [ "$bench" = no ] || has kcat || printf '%s ' kcat
     [ "$package" = no ] || has mmdebstrap || printf '%s ' mmdebstrap
     [ "$package" = no ] || has systemd-nspawn || printf '%s ' systemd-container

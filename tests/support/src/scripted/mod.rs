@@ -319,6 +319,14 @@ impl Cluster {
             .unwrap_or_default()
     }
 
+    /// The batches of a partition in order, without the first `skip`.
+    pub fn batches_from(&self, topic: &str, partition: i32, skip: usize) -> Vec<Stored> {
+        let state = self.shared.lock();
+        let stored = state.log(topic, partition).map(PartitionLog::stored);
+        let fresh = stored.and_then(|stored| stored.get(skip..));
+        fresh.unwrap_or_default().to_vec()
+    }
+
     /// What the producer did that it must not do.
     pub fn violations(&self) -> Vec<String> {
         self.shared.lock().violations.clone()

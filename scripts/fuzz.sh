@@ -9,7 +9,7 @@ set -eu
 cd "$(dirname "$0")/../fuzz"
 seconds=${1:-60}
 [ $# -eq 0 ] || shift
-[ $# -gt 0 ] || set -- trigger template json block marks framing answer
+[ $# -gt 0 ] || set -- trigger template json block marks framing answer settings file
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 pass=-Cllvm-args=-sanitizer-coverage

@@ -84,6 +84,7 @@ impl Life {
         step("ready without a broker, and says so", || {
             self.start_offline()
         })?;
+        step("log files of another user, by the drop-in", || self.logs())?;
         step("a credential that the service alone can read", || {
             self.credential()
         })?;
@@ -176,6 +177,35 @@ impl Life {
             .machine
             .run(&["systemd-analyze", "security", "--threshold=12", UNIT])?;
         eprintln!("        {}", score.lines().last().unwrap_or_default());
+        Ok(())
+    }
+
+    /// A log of root's that the group adm may read, as most on Debian.
+    fn logs(&self) -> Result<()> {
+        let log = "/var/log/app/web.log";
+        self.machine.write(log, "before the first start\n")?;
+        self.machine.run(&["chown", "root:adm", log])?;
+        self.machine.run(&["chmod", "640", log])?;
+        let folder = "/etc/systemd/system/spoolway.service.d";
+        let drop_in = "/usr/share/doc/spoolway/examples/read-logs.conf";
+        self.machine.run(&["cp", drop_in, folder])?;
+        let input = "[[input]]\nname = \"logs\"\ntype = \"file\"\n\
+            include = [\"/var/log/app/*.log\"]\n";
+        self.machine
+            .write("/etc/spoolway/conf.d/logs.toml", input)?;
+        self.machine
+            .run(&["spoolway", "check", "--without-files"])?;
+        self.systemctl(&["daemon-reload"])?;
+        self.systemctl(&["restart", UNIT])?;
+        let append = format!("echo one >> {log} && mv {log} {log}.1 && echo two >> {log}");
+        self.machine.run(&["sh", "-c", &append])?;
+        wait_for(WITHIN, "both lines in the spool", || {
+            let status = self.machine.run(&["spoolway", "status", "--json"])?;
+            let status: serde_json::Value = serde_json::from_str(&status)?;
+            Ok(status["ledger"]["in_spool"] == 2)
+        })?;
+        self.machine
+            .run(&["rm", "/etc/spoolway/conf.d/logs.toml"])?;
         Ok(())
     }
 

@@ -297,7 +297,7 @@ impl Kafka {
 
     /// SIGSTOP: connections stay open and nothing answers.
     pub fn pause(&self) -> Result<()> {
-        self.running()?.signal(Signal::STOP)
+        self.running()?.pause()
     }
 
     /// SIGCONT after `pause`.

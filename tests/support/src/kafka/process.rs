@@ -77,6 +77,25 @@ impl Process {
         kill_process_group(self.group, signal).with_context(|| format!("sending {signal:?}"))
     }
 
+    /// SIGSTOP, and waits until every thread has stopped: the signal does not wait for that, and
+    /// a thread that runs on may still answer.
+    pub(crate) fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)?;
+        let tasks = format!("/proc/{}/task", self.child.id());
+        wait_for(STOP_TIMEOUT, "every thread to stop", || {
+            let mut stopped = true;
+            for task in std::fs::read_dir(&tasks)? {
+                // proc(5): the state follows the name in parentheses. A thread may have ended.
+                let stat = std::fs::read_to_string(task?.path().join("stat")).unwrap_or_default();
+                let state = stat
+                    .rsplit_once(") ")
+                    .and_then(|(_, rest)| rest.chars().next());
+                stopped &= matches!(state, None | Some('T' | 'Z' | 'X'));
+            }
+            Ok(stopped)
+        })
+    }
+
     /// Waits for the end and tells how it was.
     pub(crate) fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
         let mut status = None;

@@ -8,9 +8,9 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::identity::Stat;
@@ -121,10 +121,35 @@ impl Guard {
                 flags |= OFlags::NOFOLLOW;
             }
         }
-        let opened = rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve)
-            .map_err(OpenError::from_errno)?;
+        let opened = match rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve) {
+            // Linux before 5.6, and containers whose filter of system calls is as old.
+            Err(Errno::NOSYS) => self.open_by_parts(path, flags),
+            other => other,
+        };
+        let opened = opened.map_err(OpenError::from_errno)?;
         self.check_place(&opened, path)?;
         Ok(opened)
+    }
+
+    /// What openat2(2) does, part by part: nobody can slip a symlink in between, because each
+    /// part is opened within the one before.
+    fn open_by_parts(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+        if self.follows() {
+            return rustix::fs::open(path, flags, Mode::empty());
+        }
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return rustix::fs::open(path, flags, Mode::empty());
+        };
+        let way = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut folder = rustix::fs::open("/", way, Mode::empty())?;
+        for part in parent.components() {
+            match part {
+                Component::RootDir | Component::CurDir => {}
+                Component::Normal(part) => folder = open_part(&folder, part.as_ref(), way)?,
+                Component::ParentDir | Component::Prefix(_) => return Err(Errno::LOOP),
+            }
+        }
+        open_part(&folder, name.as_ref(), flags)
     }
 
     /// Looks where the handle leads, after it is open: nobody can change that any more.
@@ -139,6 +164,22 @@ impl Guard {
         }
         Ok(())
     }
+}
+
+/// Opens `name` in `folder` unless it is a symlink: ELOOP then.
+fn open_part(folder: &OwnedFd, name: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let opened = rustix::fs::openat(folder, name, flags | OFlags::NOFOLLOW, Mode::empty());
+    let Err(Errno::NOTDIR) = opened else {
+        return opened;
+    };
+    // O_DIRECTORY is asked before O_NOFOLLOW.
+    let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let is_symlink = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
+    Err(if is_symlink {
+        Errno::LOOP
+    } else {
+        Errno::NOTDIR
+    })
 }
 
 /// The path of an open file, by proc(5).
@@ -194,6 +235,32 @@ mod tests {
             strict().folder(&at("folder")).unwrap_err(),
             OpenError::Symlink
         );
+    }
+
+    #[test]
+    fn without_openat2_symlinks_are_refused_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("real")).unwrap();
+        fs::write(at("real/secret"), "s").unwrap();
+        symlink(at("real"), at("folder")).unwrap();
+        symlink(at("real/secret"), at("file")).unwrap();
+        let open = |name: &str, more| {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC | more;
+            strict().open_by_parts(&at(name), flags).map(drop)
+        };
+        assert_eq!(open("real/secret", OFlags::NONBLOCK), Ok(()));
+        assert_eq!(open("real", OFlags::DIRECTORY), Ok(()));
+        for path in ["folder/secret", "file"] {
+            assert_eq!(open(path, OFlags::NONBLOCK), Err(Errno::LOOP), "{path}");
+        }
+        assert_eq!(open("folder", OFlags::DIRECTORY), Err(Errno::LOOP));
+        assert_eq!(
+            open("real/../real/secret", OFlags::NONBLOCK),
+            Err(Errno::LOOP)
+        );
+        assert_eq!(open("real/none", OFlags::NONBLOCK), Err(Errno::NOENT));
+        assert_eq!(open("real/secret", OFlags::DIRECTORY), Err(Errno::NOTDIR));
     }
 
     #[test]

@@ -282,17 +282,25 @@ pub(super) struct MetadataTopic {
     pub(super) partitions: Vec<(i32, Option<i32>)>,
 }
 
-impl Metadata {
-    fn read(r: &mut Reader<'_>, version: i16) -> Read<Self> {
-        let _throttle_ms = r.i32()?;
+impl MetadataBroker {
+    /// The brokers of a metadata answer, racks left out.
+    fn read_all(r: &mut Reader<'_>) -> Read<Vec<Self>> {
         let mut brokers = Vec::new();
         for _ in 0..r.len()? {
             let id = r.i32()?;
             let host = r.string()?;
             let port = u16::try_from(r.i32()?).map_err(|_| r.bad("a port beyond 65535"))?;
             let _rack = r.nullable()?;
-            brokers.push(MetadataBroker { id, host, port });
+            brokers.push(Self { id, host, port });
         }
+        Ok(brokers)
+    }
+}
+
+impl Metadata {
+    fn read(r: &mut Reader<'_>, version: i16) -> Read<Self> {
+        let _throttle_ms = r.i32()?;
+        let brokers = MetadataBroker::read_all(r)?;
         let _cluster_id = r.nullable()?;
         let _controller = r.i32()?;
         let mut topics = Vec::new();

@@ -66,14 +66,7 @@ pub(in crate::kafka) struct ClusterPartition {
 impl Cluster {
     fn read(r: &mut Reader<'_>, version: i16) -> Read<Self> {
         let _throttle_ms = r.i32()?;
-        let mut brokers = Vec::new();
-        for _ in 0..r.len()? {
-            let id = r.i32()?;
-            let host = r.string()?;
-            let port = u16::try_from(r.i32()?).map_err(|_| r.bad("a port beyond 65535"))?;
-            let _rack = r.nullable()?;
-            brokers.push(MetadataBroker { id, host, port });
-        }
+        let brokers = MetadataBroker::read_all(r)?;
         let id = r.nullable()?;
         let _controller = r.i32()?;
         let mut topics = Vec::new();

@@ -111,6 +111,7 @@ impl KafkaConfig {
     pub fn new(bootstrap: Vec<HostPort>) -> Self {
         Self {
             bootstrap,
+            dns_lookup: DnsLookup::AllAddresses,
             client_id: CLIENT_ID.into(),
             tls: Some(TlsConfig::system()),
             sasl: None,

@@ -17,7 +17,7 @@ use super::parse::{Context, parse};
 use super::parts::Parts;
 use super::report::{Report, Sink};
 use super::section::{Entry, Section};
-use super::{Acks, Compression, KafkaConfig};
+use super::{Acks, Compression, DnsLookup, KafkaConfig};
 
 /// What is shown instead of a secret.
 const MASK: &str = "***";
@@ -122,6 +122,13 @@ const IN_FORCE: &[(&str, Show)] = &[
     ("bootstrap.servers", |k| {
         let servers = k.bootstrap.iter().map(ToString::to_string);
         Some(servers.collect::<Vec<_>>().join(","))
+    }),
+    ("client.dns.lookup", |k| {
+        let lookup = match k.dns_lookup {
+            DnsLookup::AllAddresses => "use_all_dns_ips",
+            DnsLookup::CanonicalBootstrap => "resolve_canonical_bootstrap_servers_only",
+        };
+        Some(lookup.to_owned())
     }),
     ("client.id", |k| Some(k.client_id.to_string())),
     ("security.protocol", |k| {

@@ -193,6 +193,8 @@ impl std::fmt::Display for HostPort {
 pub struct KafkaConfig {
     /// `bootstrap.servers`
     pub bootstrap: Vec<HostPort>,
+    /// `client.dns.lookup`. Default every address of a name.
+    pub dns_lookup: DnsLookup,
     /// `client.id`. Default `spoolway`.
     pub client_id: Arc<str>,
     /// TLS of `security.protocol`; `None` = plain TCP.
@@ -253,6 +255,15 @@ pub struct KafkaConfig {
     pub connections_max_idle: Option<Duration>,
     /// `transactional.id` and what belongs to it. Default none.
     pub transaction: Option<TransactionConfig>,
+}
+
+/// By which names the bootstrap servers are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DnsLookup {
+    /// As they are written; every address of a name is tried.
+    AllAddresses,
+    /// By the canonical name of each of their addresses (KIP-235).
+    CanonicalBootstrap,
 }
 
 /// How missing topics are made.

@@ -16,13 +16,14 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::backoff::Backoff;
+use super::canonical::Names;
 use super::link::{Link, Pulse, Stream};
 use super::sasl::{Keep, Login, SaslFailure};
 use super::status::CertificateStatus;
 use super::tls::{self, Files, TlsFailure, TlsSession};
 use super::upkeep;
 use crate::config::certificate::Facts;
-use crate::config::{HostPort, KafkaConfig};
+use crate::config::{DnsLookup, HostPort, KafkaConfig};
 
 /// Largest answer that is read. Ours are small: an answer to a produce request takes some
 /// 100 bytes a partition, metadata some 100 bytes a partition of the wanted topics.
@@ -138,6 +139,7 @@ impl ConnectError {
 pub(super) struct Connector {
     config: KafkaConfig,
     keep: Keep,
+    names: Names,
     /// By whose they are.
     certificates: Mutex<BTreeMap<String, Facts>>,
 }
@@ -147,12 +149,24 @@ impl Connector {
         Arc::new(Self {
             config,
             keep: Keep::default(),
+            names: Names::default(),
             certificates: Mutex::default(),
         })
     }
 
     pub(super) fn config(&self) -> &KafkaConfig {
         &self.config
+    }
+
+    /// The bootstrap servers by the names that `client.dns.lookup` wants.
+    pub(super) async fn bootstrap(&self) -> Vec<HostPort> {
+        let servers = &self.config.bootstrap;
+        match self.config.dns_lookup {
+            DnsLookup::AllAddresses => servers.clone(),
+            DnsLookup::CanonicalBootstrap => {
+                self.names.of(servers, self.config.connect_timeout).await
+            }
+        }
     }
 
     /// Opens a connection that is ready for requests, after `failures` attempts in a row

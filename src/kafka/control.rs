@@ -152,7 +152,7 @@ impl<F: Fn(ControlEvent) + Send> ControlTask<F> {
 
     /// Tries the next address; pauses once all have failed.
     async fn connect(&mut self) -> Option<Live> {
-        let candidates = candidates(&self.known, &self.connector.config().bootstrap);
+        let candidates = candidates(&self.known, &self.connector.bootstrap().await);
         let count = candidates.len().max(1);
         let address = candidates.into_iter().nth(self.turn % count)?;
         self.turn += 1;

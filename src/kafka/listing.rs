@@ -53,7 +53,7 @@ pub async fn list_topics(config: &KafkaConfig) -> Result<Vec<TopicInfo>, ListErr
 /// A session with the first bootstrap server that takes one.
 async fn first_of(connector: &Connector) -> Result<Session, ListError> {
     let mut failures = Vec::new();
-    for address in &connector.config().bootstrap {
+    for address in &connector.bootstrap().await {
         match Session::open(connector, address, &mut Trace::default()).await {
             Ok(session) => return Ok(session),
             Err(error) => {

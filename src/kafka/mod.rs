@@ -18,7 +18,8 @@
 //!   `creation`: topics made on demand; `upkeep` renews a broker's login and certificates
 //!   while requests flow.
 //! - `connect`, `tls`, `sasl`, `link`: how a connection comes about, and its signs of life;
-//!   `aws` and `https` are for logins that need more than a password.
+//!   `aws` and `https` are for logins that need more than a password, `canonical` for
+//!   bootstrap servers behind an alias.
 //! - `session`: a connection for one-off questions; `listing` and [`doctor`] stand on it.
 //! - `txn`, `position`: with transactions, when a run is committed and how far that is.
 //! - `wire`, `read`: requests and answers on top of `rskafka`'s messenger.
@@ -33,6 +34,7 @@ mod backoff;
 mod batch;
 mod broker;
 mod cache;
+mod canonical;
 mod cluster;
 mod codec;
 mod connect;

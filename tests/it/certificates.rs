@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use spoolway::config::{
-    KafkaConfig, PemSource, SaslMechanism, Secret, SecretSource, TlsConfig, TlsIdentity,
+    DnsLookup, KafkaConfig, PemSource, SaslMechanism, Secret, SecretSource, TlsConfig, TlsIdentity,
 };
 use spoolway_test_support::kafka::{Kafka, Listener, Pki};
 
@@ -136,6 +136,18 @@ fn a_self_signed_certificate_is_refused_until_it_is_trusted_itself() {
     halts(&config, "is self-signed; name that certificate");
     config.tls = Some(trusting(&pki.self_signed_server.certificate));
     delivers(kafka, "self-signed", &config);
+}
+
+#[test]
+fn a_bootstrap_alias_is_verified_by_its_canonical_name_when_asked() {
+    let kafka = Kafka::shared();
+    let mut config = at(kafka, Listener::Ssl);
+    config.tls = Some(trusting(&kafka.pki().ca));
+    // Another spelling of 127.0.0.1, which no certificate carries.
+    config.bootstrap[0].host = "0x7f000001".into();
+    halts(&config, "is for another host name");
+    config.dns_lookup = DnsLookup::CanonicalBootstrap;
+    delivers(kafka, "canonical", &config);
 }
 
 #[test]

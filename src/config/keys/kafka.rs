@@ -13,6 +13,18 @@ pub(super) const KAFKA: &[Key] = &[
         effect: "brokers asked first; `[address]:port` for IPv6",
     },
     Key {
+        name: "client.dns.lookup",
+        kind: Kind::Choice(&[
+            "use_all_dns_ips",
+            "resolve_canonical_bootstrap_servers_only",
+        ]),
+        also: &[],
+        default: "`use_all_dns_ips`",
+        range: "`use_all_dns_ips`, `resolve_canonical_bootstrap_servers_only`",
+        effect: "every address of a name is tried; the other value calls each bootstrap server \
+            by the names that its addresses have in the DNS, and TLS verifies these",
+    },
+    Key {
         name: "client.id",
         kind: Kind::Text,
         also: &[],

@@ -26,7 +26,6 @@ fn known_to_parser(table: &Table) -> Vec<String> {
 /// Accepted because they ask for what happens anyway, or another spelling with a form of
 /// its own; the reference names them below the table.
 const BESIDES: &[&str] = &[
-    "client.dns.lookup",
     "partitioner.class",
     "partitioner",
     "allow.auto.create.topics",

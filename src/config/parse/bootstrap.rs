@@ -1,11 +1,12 @@
-//! `bootstrap.servers`: the brokers asked first, as `host:port`.
+//! `bootstrap.servers` and `client.dns.lookup`: the brokers asked first, as `host:port`, and
+//! by which names.
 //!
 //! Resolves no names; that happens at each connect.
 
 use toml::de::DeValue;
 
-use crate::config::HostPort;
 use crate::config::section::Section;
+use crate::config::{DnsLookup, HostPort};
 
 /// Most entries of `bootstrap.servers`.
 const BOOTSTRAP_MAX: usize = 64;
@@ -49,6 +50,18 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Option<Vec<HostPort>> {
         }
     }
     (servers.len() == list.len()).then_some(servers)
+}
+
+/// Reads `client.dns.lookup`; Kafka's names.
+pub(super) fn read_lookup(section: &mut Section<'_, '_>) -> DnsLookup {
+    let choices = [
+        ("use_all_dns_ips", DnsLookup::AllAddresses),
+        (
+            "resolve_canonical_bootstrap_servers_only",
+            DnsLookup::CanonicalBootstrap,
+        ),
+    ];
+    section.choice("client.dns.lookup", DnsLookup::AllAddresses, &choices)
 }
 
 fn parse_server(text: &str) -> Result<HostPort, &'static str> {

@@ -59,6 +59,7 @@ pub(super) fn read(
     section.text(JAAS_CONFIG);
     let bootstrap = bootstrap::read(&mut section);
     let mut kafka = KafkaConfig::new(bootstrap.clone().unwrap_or_default());
+    kafka.dns_lookup = bootstrap::read_lookup(&mut section);
     read_client_id(&mut section, &mut kafka);
     read_batching(&mut section, &mut kafka);
     read_times(&mut section, &mut kafka);

@@ -21,11 +21,6 @@ const SERIALIZERS: &[&str] = &[
 
 pub(super) const FIXED: &[Fixed] = &[
     Fixed {
-        name: "client.dns.lookup",
-        accepted: &["use_all_dns_ips"],
-        reason: "every address of a name is always tried; remove the line",
-    },
-    Fixed {
         name: "partitioner.class",
         accepted: &["org.apache.kafka.clients.producer.internals.defaultpartitioner"],
         reason: "routes say it: spread = \"round-robin\" or \"sticky\" for events without a key, \

@@ -343,7 +343,8 @@ impl Exam<'_> {
     /// Knocks at every bootstrap server at once; one that works is enough.
     async fn bootstrap(&mut self) -> Option<(HostPort, Session)> {
         let connector = &*self.connector;
-        let doors = self.plan.kafka.bootstrap.iter();
+        let servers = connector.bootstrap().await;
+        let doors = servers.iter();
         let doors =
             doors.map(|address| async move { (address, Door::knock(connector, address).await) });
         let doors = futures_util::future::join_all(doors).await;

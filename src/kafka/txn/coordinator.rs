@@ -381,10 +381,10 @@ impl<F: Fn(News) + Send> CoordinatorTask<F> {
     }
 
     async fn find(&mut self) -> Result<Session, (String, bool)> {
-        let config = self.connector.config();
-        let at = self.turn % config.bootstrap.len().max(1);
+        let bootstrap = self.connector.bootstrap().await;
+        let at = self.turn % bootstrap.len().max(1);
         self.turn += 1;
-        let Some(address) = config.bootstrap.get(at) else {
+        let Some(address) = bootstrap.get(at) else {
             return Err(("no bootstrap server is configured".into(), true));
         };
         let asked = self.connect(address).await?;

@@ -11,6 +11,11 @@ use super::*;
 /// Name under which a broker knows us.
 const CLIENT_ID: &str = "spoolway";
 
+/// Uncompressed bytes at which a batch closes: 1 MB, as in Segment's destination. A batch of
+/// bytes that no codec makes smaller still fits the 1,048,588 that a broker takes by default
+/// (`message.max.bytes`), and a request of our own default size.
+const BATCH_BYTES: u32 = 1_000_000;
+
 /// Deadline of an ordered stop.
 pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -115,7 +120,7 @@ impl KafkaConfig {
             client_id: CLIENT_ID.into(),
             tls: Some(TlsConfig::system()),
             sasl: None,
-            batch_size: 512 << 10,
+            batch_size: BATCH_BYTES,
             batch_events: 10_000,
             linger: Duration::from_millis(5),
             compression: Compression::Lz4,

@@ -44,7 +44,7 @@ pub use pattern::{Captures, FilePatterns, PathPattern, PatternError};
 pub use pem::PemSource;
 pub use reload::{Change, changes};
 pub use report::{Diagnostic, Report, Severity};
-pub use routes::{ROUTE_BATCH_BYTES, RouteConfig, RouteTest, RoutingConfig};
+pub use routes::{RouteConfig, RouteTest, RoutingConfig};
 pub use sasl::{SaslConfig, SaslMechanism};
 pub use schema::schema;
 pub use secret::{Secret, SecretError, SecretSource};
@@ -201,7 +201,7 @@ pub struct KafkaConfig {
     pub tls: Option<TlsConfig>,
     /// SASL of `security.protocol`.
     pub sasl: Option<SaslConfig>,
-    /// `batch.size`: a batch closes at this many uncompressed bytes. Default 512 KiB.
+    /// `batch.size`: a batch closes at this many uncompressed bytes. Default 1 MB.
     pub batch_size: u32,
     /// `batch.events`: a batch closes at this many events. Default 10,000.
     pub batch_events: u32,

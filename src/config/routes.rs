@@ -8,9 +8,6 @@ use crate::route::timestamp::TimeUnit;
 
 use super::{Compression, format_size};
 
-/// Bytes at which a route's batches close when neither it nor `batch.size` asks for less.
-pub const ROUTE_BATCH_BYTES: u32 = 1_000_000;
-
 /// `[routing]`: what concerns all routes together.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RoutingConfig {
@@ -25,7 +22,7 @@ pub struct RoutingConfig {
 pub struct RouteConfig {
     /// What it does to an event.
     pub spec: RouteSpec,
-    /// A batch closes at this many uncompressed bytes; `None` = `batch.size`, at most 1 MB.
+    /// A batch closes at this many uncompressed bytes; `None` = `batch.size`.
     pub batch_bytes: Option<u32>,
     /// A batch closes at this many events; `None` = `batch.events`.
     pub batch_events: Option<u32>,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::expiry;
 use super::lanes::Pass;
-use crate::config::{Compression, ROUTE_BATCH_BYTES, RouteConfig};
+use crate::config::{Compression, RouteConfig};
 use crate::kafka::{Batch, BatchBuilder, Expiry, RecordRef, TopicPartition};
 use crate::proof::{CopyId, Seq, SeqRanges};
 
@@ -31,14 +31,24 @@ pub struct BatchLimits {
     pub in_flight: u32,
 }
 
+/// Bytes of a request that are no batch: names and numbers around it.
+const REQUEST_ROOM: usize = 1 << 10;
+
+/// What a codec adds to bytes that it cannot make smaller, at most one part in this many
+/// (snappy in Java's framing: 10 bytes for each 32 KiB; the others less).
+const CODEC_ROOM: usize = 1 << 10;
+
+/// The largest batch, uncompressed, that a request of `request` bytes holds for certain.
+pub(super) fn batch_bytes_max(request: usize) -> usize {
+    request.saturating_sub(REQUEST_ROOM + request / CODEC_ROOM)
+}
+
 impl BatchLimits {
     /// These limits with what a route sets instead; a batch still fits `request` bytes.
     pub(super) fn of_route(self, route: &RouteConfig, request: usize) -> Self {
         let bytes = route.batch_bytes.map(|bytes| bytes as usize);
         Self {
-            bytes: bytes
-                .unwrap_or(self.bytes.min(ROUTE_BATCH_BYTES as usize))
-                .min(request),
+            bytes: bytes.unwrap_or(self.bytes).min(batch_bytes_max(request)),
             events: route.batch_events.unwrap_or(self.events),
             compression: route.compression.unwrap_or(self.compression),
             ..self
@@ -315,6 +325,41 @@ impl BuilderPool {
     fn give(&mut self, builder: BatchBuilder) {
         if self.0.len() < POOLED_BUILDERS {
             self.0.push(builder);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_batch_fits_a_request_whatever_the_codec_makes_of_it() {
+        const REQUEST: usize = 1 << 20;
+        let codecs = [
+            Compression::None,
+            Compression::Gzip(6),
+            Compression::Snappy,
+            Compression::Lz4,
+            Compression::Zstd(3),
+        ];
+        let mut rng = fastrand::Rng::with_seed(7);
+        let value: Vec<u8> = std::iter::repeat_with(|| rng.u8(..))
+            .take(batch_bytes_max(REQUEST) - 128)
+            .collect();
+        for codec in codecs {
+            let mut builder = BatchBuilder::new();
+            builder.push(&RecordRef {
+                key: None,
+                value: Some(&value),
+                timestamp: None,
+                headers: &[],
+            });
+            let sealed = builder.seal(codec).unwrap().bytes();
+            assert!(
+                sealed > value.len() && sealed + REQUEST_ROOM <= REQUEST,
+                "{codec:?}: {sealed}"
+            );
         }
     }
 }

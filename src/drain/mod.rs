@@ -91,8 +91,9 @@ impl Settings {
         host: Host,
     ) -> Self {
         let transactional = kafka.transaction.is_some();
+        let request = kafka.max_request_size as usize;
         let limits = BatchLimits {
-            bytes: kafka.batch_size as usize,
+            bytes: (kafka.batch_size as usize).min(lane::batch_bytes_max(request)),
             events: kafka.batch_events,
             // A batch can wait for the end of its run: nobody sees it before.
             linger: if transactional {
@@ -109,7 +110,7 @@ impl Settings {
             router: Router::new(&specs, routing.matching, &routing.no_match, host),
             limits,
             route_limits: enabled
-                .map(|route| limits.of_route(route, kafka.max_request_size as usize))
+                .map(|route| limits.of_route(route, request))
                 .collect(),
             buffer_memory: kafka.buffer_memory as usize,
             topic_patience: kafka.topic_patience,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use spoolway_test_support::daemon::{Daemon, Writer};
+use spoolway_test_support::daemon::{Builder, Daemon, Writer};
 use spoolway_test_support::kafka::Kafka;
 use spoolway_test_support::kafka::wait::wait_for;
 use spoolway_test_support::wire::Record;
@@ -13,6 +13,11 @@ pub(crate) const PARTITIONS: i32 = 3;
 
 /// A daemon whose one route goes to a topic of its own; `lines` go on in its table.
 pub(crate) fn daemon(topic: &str, lines: &str) -> Daemon {
+    builder(topic, lines).start().unwrap()
+}
+
+/// The same before its start, for more settings.
+pub(crate) fn builder(topic: &str, lines: &str) -> Builder {
     let kafka = Kafka::shared();
     if !topic.contains('{') {
         kafka.admin().create_topic(topic, PARTITIONS, &[]).unwrap();
@@ -21,8 +26,6 @@ pub(crate) fn daemon(topic: &str, lines: &str) -> Daemon {
         .bootstrap(&kafka.bootstrap())
         .topic(topic)
         .route(lines)
-        .start()
-        .unwrap()
 }
 
 pub(crate) fn write(daemon: &Daemon, events: &[&str]) -> Writer {

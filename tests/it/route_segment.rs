@@ -200,6 +200,38 @@ fn segment_batch_bytes_bound_the_bytes_of_a_batch() {
     }
 }
 
+/// A megabyte and a half that no codec makes smaller, in one go.
+#[test]
+fn a_batch_of_the_default_size_is_taken_by_a_broker_as_it_comes() {
+    let mut rng = fastrand::Rng::with_seed(1);
+    let noise = |rng: &mut fastrand::Rng| rng.u8(b' '..=b'~');
+    let events: Vec<String> = (0..750)
+        .map(|_| (0..2_000).map(|_| char::from(noise(&mut rng))).collect())
+        .collect();
+    let events: Vec<&str> = events.iter().map(String::as_str).collect();
+    for (topic, lines) in [
+        ("size-plain", "compression = \"none\""),
+        (
+            "size-segment",
+            "preset = \"segment\"\ntrigger = \"true\"\nintegrations = \"\"",
+        ),
+    ] {
+        let builder = builder(topic, &format!("{lines}\npartition = 0"));
+        let daemon = builder.kafka("linger.ms = 2000").start().unwrap();
+        let _writer = write(&daemon, &events);
+        wait_drained(&daemon);
+        let records = Kafka::shared().admin().read_all(topic).unwrap();
+        assert_eq!(records.len(), events.len());
+        let first: usize = records
+            .iter()
+            .filter(|record| record.batch_offset == 0)
+            .map(|record| record.value.as_ref().unwrap().len())
+            .sum();
+        assert!((900_000..1_000_000).contains(&first), "{topic}: {first}");
+        assert!(!daemon.log().contains("refused"), "{}", daemon.log());
+    }
+}
+
 #[test]
 fn segment_audience_events_pass_as_user_properties() {
     let event = r#"{"type":"identify","userId":"u","traits":{"order_completed_last_30days":true}}"#;

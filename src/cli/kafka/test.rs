@@ -11,7 +11,7 @@ use super::super::args::config_or_default;
 use super::super::control::print_line;
 use super::super::{CliError, route};
 use super::block_on;
-use crate::config::{Config, ConfigSource, Context, ROUTE_BATCH_BYTES, parse_duration};
+use crate::config::{Config, ConfigSource, Context, parse_duration};
 use crate::kafka::doctor::{Finding, Plan, PlannedTopic, Verdict, examine};
 
 /// Flags of `kafka test`.
@@ -100,7 +100,7 @@ fn topics(args: &TestArgs, config: &Config) -> Result<Vec<PlannedTopic>, CliErro
 
 /// The largest batch that is built for a topic.
 fn batch_bytes(config: &Config, topic: &str) -> u32 {
-    let usual = config.kafka.batch_size.min(ROUTE_BATCH_BYTES);
+    let usual = config.kafka.batch_size;
     let routes = config.routes.iter();
     let routes = routes.filter(|route| route.spec.topic.source() == topic);
     let sizes = routes.map(|route| route.batch_bytes.unwrap_or(usual));

@@ -354,8 +354,8 @@ pub(super) const KAFKA: &[Key] = &[
         name: "batch.size",
         kind: Kind::Quantity,
         also: &[],
-        default: "524288",
-        range: "1B to 64MiB, at most `max.request.size`",
+        default: "1000000",
+        range: "1B to 64MiB, at most `max.request.size`, to which the default is lowered",
         effect: "a batch closes at this many uncompressed bytes",
     },
     Key {

@@ -149,9 +149,10 @@ pub(super) const ROUTE: [Key; 21] = [
         name: "batch_bytes",
         kind: Kind::Quantity,
         also: &[],
-        default: "`batch.size`, at most 1 MB",
+        default: "`batch.size`, which is 1 MB",
         range: "5000 bytes to 64MiB",
-        effect: "a batch of this route closes at this many uncompressed bytes",
+        effect: "a batch of this route closes at this many uncompressed bytes, and before it \
+            is larger than a request may be",
     },
     Key {
         name: "batch_events",

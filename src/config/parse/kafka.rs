@@ -88,7 +88,15 @@ fn read_client_id(section: &mut Section<'_, '_>, kafka: &mut KafkaConfig) {
 }
 
 fn read_batching(section: &mut Section<'_, '_>, kafka: &mut KafkaConfig) {
-    kafka.batch_size = section.bytes("batch.size", &[], kafka.batch_size, 1..=64 * MIB);
+    kafka.max_request_size = section.bytes(
+        "max.request.size",
+        &["message.max.bytes"],
+        kafka.max_request_size,
+        16 << 10..=64 * MIB,
+    );
+    // Whoever lowers only the request means the batch as well.
+    let batch = kafka.batch_size.min(kafka.max_request_size);
+    kafka.batch_size = section.bytes("batch.size", &[], batch, 1..=64 * MIB);
     let events = u64::from(kafka.batch_events);
     let events = match section.take_alias("batch.events", &["batch.num.messages"]) {
         None => events,
@@ -107,12 +115,6 @@ fn read_batching(section: &mut Section<'_, '_>, kafka: &mut KafkaConfig) {
         &["queue.buffering.max.ms"],
         kafka.linger,
         Duration::ZERO..=MINUTE,
-    );
-    kafka.max_request_size = section.bytes(
-        "max.request.size",
-        &["message.max.bytes"],
-        kafka.max_request_size,
-        16 << 10..=64 * MIB,
     );
     kafka.buffer_memory =
         section.bytes("buffer.memory", &[], kafka.buffer_memory, MIB..=1024 * MIB);

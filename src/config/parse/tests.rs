@@ -293,6 +293,8 @@ fn sizes_that_contradict_each_other_are_refused_or_warned_about() {
         text.contains("f.toml:9:7: error: [kafka] batch.size: 2MiB is more than"),
         "{text}"
     );
+    let small = accepted(with_kafka("max.request.size = \"64KiB\""));
+    assert_eq!(small.kafka.batch_size, 64 << 10, "the default follows");
     assert!(
         refusal(with_kafka(
             "buffer.memory = \"1MiB\"\nmax.request.size = \"2MiB\""

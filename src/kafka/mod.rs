@@ -52,6 +52,7 @@ mod position;
 mod producer;
 mod read;
 mod report;
+mod rights;
 mod sasl;
 mod session;
 mod status;

@@ -332,7 +332,7 @@ fn topic_troubles(kafka: &Kafka) {
         "permission",
         77,
         "may see the topic and not write",
-        "grant WRITE",
+        "grant Write",
     );
     rule(Operation::Write);
     let exam = examine(&alice, "doctor-hidden");

@@ -66,6 +66,10 @@ mod tail;
 mod tail_lines;
 /// The import rules of the tree.
 mod tidy;
+/// What the tests of transactions share.
+mod transaction_rig;
+/// Transactions and the rights that they need.
+mod transaction_rights;
 /// Transactions against a real Apache Kafka.
 mod transactions;
 /// The unit file by systemd's own measure.

@@ -5,87 +5,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
-use spoolway_test_support::daemon::{Builder, Daemon, Writer};
 use spoolway_test_support::kafka::wait::wait_for;
 use spoolway_test_support::kafka::{Kafka, Version};
 
-const WITHIN: Duration = Duration::from_secs(60);
-
-/// A daemon with transactions of this id, and a topic and a position topic of its own.
-fn daemon(kafka: &Kafka, id: &str, partitions: i32) -> Builder {
-    let admin = kafka.admin();
-    admin.create_topic(id, partitions, &[]).unwrap();
-    admin
-        .create_topic(&positions(id), 1, &[("cleanup.policy", "compact")])
-        .unwrap();
-    Daemon::builder(env!("CARGO_BIN_EXE_spoolway"))
-        .bootstrap(&kafka.bootstrap())
-        .topic(id)
-        .kafka(&format!("transactional.id = \"{id}\""))
-        .kafka(&format!(
-            "transactional.position.topic = \"{}\"",
-            positions(id)
-        ))
-        .kafka("retry.backoff.ms = 20\nretry.backoff.max.ms = 200")
-        .kafka("reconnect.backoff.ms = 20\nreconnect.backoff.max.ms = 200")
-}
-
-fn positions(id: &str) -> String {
-    format!("{id}-positions")
-}
-
-fn write(writer: &mut Writer, numbers: std::ops::Range<u64>) {
-    let mut sent = 0;
-    for number in numbers {
-        sent = writer
-            .send(format!("{{\"n\":{number}}}").as_bytes())
-            .unwrap();
-    }
-    writer.wait_acked(sent).unwrap();
-}
-
-/// How often a reader of committed records sees each number, once every transaction has
-/// ended: the coordinator confirms a commit before its markers are in the partitions.
-fn committed(kafka: &Kafka, topic: &str) -> BTreeMap<u64, u32> {
-    wait_for(WITHIN, "the end of every transaction", || {
-        let admin = kafka.admin();
-        for mark in admin.watermarks(topic)? {
-            if admin.last_stable_offset(topic, mark.partition)? < mark.high {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    })
-    .unwrap();
-    let mut found = BTreeMap::new();
-    for record in kafka.admin().read_committed(topic).unwrap() {
-        let value: serde_json::Value =
-            serde_json::from_slice(record.value.as_deref().unwrap()).unwrap();
-        *found.entry(value["n"].as_u64().unwrap()).or_default() += 1;
-    }
-    found
-}
-
-#[track_caller]
-fn assert_each_once(kafka: &Kafka, topic: &str, count: u64) {
-    let expected: BTreeMap<u64, u32> = (0..count).map(|number| (number, 1)).collect();
-    assert_eq!(committed(kafka, topic), expected);
-}
-
-#[track_caller]
-fn wait_drained(daemon: &Daemon) {
-    let drained = wait_for(WITHIN, "an empty spool", || {
-        Ok(daemon.status_json()?["ledger"]["in_spool"] == 0)
-    });
-    if let Err(error) = drained {
-        let status = daemon.status_json().unwrap();
-        panic!("{error:#}\n{status:#}\n{}", daemon.log());
-    }
-}
-
-fn transaction(daemon: &Daemon, key: &str) -> serde_json::Value {
-    daemon.status_json().unwrap()["kafka"]["transaction"][key].clone()
-}
+use crate::transaction_rig::{
+    WITHIN, assert_each_once, committed, daemon, instance, positions, transaction, wait_drained,
+    write,
+};
 
 #[test]
 fn a_run_is_committed_with_its_position_and_a_restart_goes_on_behind_it() {
@@ -117,7 +43,7 @@ fn a_second_instance_fences_the_first_which_says_so_and_loses_nothing() {
     write(&mut writer, 0..100);
     wait_drained(&first);
     // The same id for another spool: a configuration that was copied to a second host.
-    let second = second_of(kafka, "txn-fence").start().unwrap();
+    let second = instance(kafka, "txn-fence").start().unwrap();
     write(&mut second.writer().unwrap(), 1_000..1_100);
     wait_drained(&second);
     write(&mut writer, 100..200);
@@ -139,20 +65,6 @@ fn a_second_instance_fences_the_first_which_says_so_and_loses_nothing() {
     let mut expected: BTreeMap<u64, u32> = (0..200).map(|number| (number, 1)).collect();
     expected.extend((1_000..1_200).map(|number| (number, 1)));
     assert_eq!(committed(kafka, "txn-fence"), expected);
-}
-
-/// A daemon like that of [`daemon`], whose topics are there.
-fn second_of(kafka: &Kafka, id: &str) -> Builder {
-    Daemon::builder(env!("CARGO_BIN_EXE_spoolway"))
-        .bootstrap(&kafka.bootstrap())
-        .topic(id)
-        .kafka(&format!("transactional.id = \"{id}\""))
-        .kafka(&format!(
-            "transactional.position.topic = \"{}\"",
-            positions(id)
-        ))
-        .kafka("retry.backoff.ms = 20\nretry.backoff.max.ms = 200")
-        .kafka("reconnect.backoff.ms = 20\nreconnect.backoff.max.ms = 200")
 }
 
 #[test]
@@ -265,7 +177,7 @@ fn an_event_that_the_broker_refuses_becomes_a_dead_letter_and_the_rest_is_commit
 fn without_a_compacted_position_topic_delivery_waits_and_says_why() {
     let kafka = Kafka::shared();
     kafka.admin().create_topic("txn-where", 1, &[]).unwrap();
-    let daemon = second_of(kafka, "txn-where").start().unwrap();
+    let daemon = instance(kafka, "txn-where").start().unwrap();
     write(&mut daemon.writer().unwrap(), 0..10);
     let halted = |words: &str| {
         wait_for(WITHIN, words, || {
@@ -354,7 +266,7 @@ fn an_event_of_two_routes_waits_for_both_and_is_committed_to_each_once() {
 #[test]
 fn the_position_topic_is_made_when_topics_may_be_made() {
     let kafka = Kafka::shared();
-    let daemon = second_of(kafka, "txn-made")
+    let daemon = instance(kafka, "txn-made")
         .kafka("topic.auto.create = true\ntopic.auto.replication = 1")
         .kafka("topic.auto.partitions = 2")
         .start()

@@ -7,10 +7,10 @@ use super::{Exam, Finding, Kind, PlannedTopic, Step};
 use crate::config::TopicCreation;
 use crate::kafka::creation::{NOT_CONTROLLER, new_topics, refusal};
 use crate::kafka::outcome::{Outcome, verdict};
+use crate::kafka::rights::{self, On, Right};
 use crate::kafka::session::Session;
 use crate::kafka::wire::{
-    Cluster, ClusterPartition, ClusterQuery, ClusterTopic, NewProducerId, NewTopics, Produce,
-    Settings, TopicBatches,
+    Cluster, ClusterPartition, ClusterQuery, ClusterTopic, NewProducerId, NewTopics, Settings,
 };
 
 /// Kafka's numbers of the answers that are told apart here.
@@ -71,15 +71,7 @@ impl Exam<'_> {
 
     /// How to give the right that is missing.
     fn grant(&self, topic: &str) -> String {
-        let sasl = self.plan.kafka.sasl.as_ref();
-        let user = match sasl.and_then(|sasl| sasl.username()) {
-            Some(name) => format!("User:{name}"),
-            None => "of this client".to_owned(),
-        };
-        format!(
-            "grant WRITE on the topic (DESCRIBE comes with it) to the principal {user}: \
-             `kafka-acls.sh --add --allow-principal {user} --operation Write --topic {topic}`"
-        )
+        rights::grant(&self.plan.kafka, On::Topic(topic), &[Right::Write])
     }
 
     async fn missing(&self, session: &Session, name: &str) -> Finding {
@@ -136,11 +128,9 @@ impl Exam<'_> {
         self.note(finding);
     }
 
-    /// By a write that holds no batch: the broker looks at the right first, then refuses the
-    /// request as empty, and stores nothing (`kafka.server.KafkaApis`, 3.9 and 4.4).
     async fn may_write(&mut self, session: &Session, topic: &ClusterTopic, name: &Arc<str>) {
-        let may = empty_write(session, topic, name).await;
-        let finding = match may {
+        let partition = topic.partitions.first().map_or(0, |partition| partition.id);
+        let finding = match rights::may_write(session, name, partition).await {
             Ok(true) => Finding::ok(Step::Write, name, "this login may write it"),
             Ok(false) => {
                 let what = "this login may see the topic and not write it \
@@ -212,32 +202,6 @@ async fn would_create(
             Finding::fail(Step::Topic, name, kind, what, todo)
         }
     }
-}
-
-/// Whether a write without a batch gets past the broker's look at the rights.
-async fn empty_write(
-    session: &Session,
-    topic: &ClusterTopic,
-    name: &Arc<str>,
-) -> Result<bool, String> {
-    let partition = topic.partitions.first().map_or(0, |partition| partition.id);
-    let batches = vec![(partition, bytes::Bytes::new())];
-    let answer = session
-        .ask(Produce {
-            acks: -1,
-            transactional_id: None,
-            timeout_ms: 1, // there is nothing to replicate
-            topics: vec![TopicBatches {
-                topic: name.clone(),
-                batches,
-            }],
-        })
-        .await?;
-    let part = answer
-        .parts
-        .first()
-        .ok_or("the broker does not tell rights")?;
-    Ok(verdict(part.code).outcome != Outcome::Deny)
 }
 
 /// The topic whose name is most like the wanted one.

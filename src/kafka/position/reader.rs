@@ -10,6 +10,7 @@ use crate::kafka::TopicPartition;
 use crate::kafka::connect::{Connector, Trace};
 use crate::kafka::creation::new_topics;
 use crate::kafka::outcome::verdict;
+use crate::kafka::rights::{self, On, Right};
 use crate::kafka::session::Session;
 use crate::kafka::wire::{
     Fetch, Fetched, FirstOffsetQuery, Metadata, MetadataQuery, MetadataTopic, NewTopics,
@@ -48,8 +49,13 @@ pub(in crate::kafka) enum ReadError {
          set it to compact"
     )]
     NotCompacted { topic: String, policy: String },
-    #[error("no right to read the position topic {topic:?}; grant Read to this principal")]
-    Forbidden { topic: String },
+    /// `grant`: what gives the rights.
+    #[error("no right to {missing} the position topic {topic:?}; {grant}")]
+    Forbidden {
+        topic: String,
+        missing: &'static str,
+        grant: String,
+    },
     #[error(transparent)]
     Value(#[from] ValueError),
     /// In passing.
@@ -83,7 +89,7 @@ pub(in crate::kafka) async fn read(
     };
     let metadata = session.ask(query).await;
     let metadata = metadata.map_err(ReadError::Passing)?;
-    let partitions = match partitions(topic, &metadata) {
+    let partitions = match partitions(connector, topic, &metadata) {
         Err(error @ ReadError::NoTopic { .. }) => {
             create(connector, session, topic).await?;
             return Err(error);
@@ -106,7 +112,16 @@ pub(in crate::kafka) async fn read(
             .ok_or_else(|| ReadError::Passing(format!("partition {} has no leader", to(index))))?;
         search(connector, leader, to(index), &key).await
     };
-    let mut found = look(own).await?;
+    let writable = rights::may_write(session, &topic.into(), to(own).partition).await;
+    let writable = writable.map_err(ReadError::Passing)?;
+    let mut found = match (writable, look(own).await) {
+        (true, found) => found?,
+        // Both at once, so that nobody has to mend it twice.
+        (false, Err(ReadError::Forbidden { .. })) => {
+            return Err(forbidden(connector, topic, &[Right::Write, Right::Read]));
+        }
+        (false, _) => return Err(forbidden(connector, topic, &[Right::Write])),
+    };
     if found.is_none() {
         // Never written, or written when the topic had another number of partitions.
         for index in (0..count).filter(|index| *index != own) {
@@ -124,7 +139,11 @@ pub(in crate::kafka) async fn read(
 }
 
 /// Partitions in order, each with its leader's address.
-fn partitions(topic: &str, metadata: &Metadata) -> Result<Vec<(i32, Option<HostPort>)>, ReadError> {
+fn partitions(
+    connector: &Connector,
+    topic: &str,
+    metadata: &Metadata,
+) -> Result<Vec<(i32, Option<HostPort>)>, ReadError> {
     let passing = |words: String| Err(ReadError::Passing(words));
     let Some(answer) = metadata.topics.iter().find(|known| known.name == topic) else {
         return passing(format!("the broker did not tell about topic {topic:?}"));
@@ -140,9 +159,8 @@ fn partitions(topic: &str, metadata: &Metadata) -> Result<Vec<(i32, Option<HostP
             });
         }
         TOPIC_AUTHORIZATION_FAILED => {
-            return Err(ReadError::Forbidden {
-                topic: topic.into(),
-            });
+            let all = [Right::Write, Right::Read];
+            return Err(forbidden(connector, topic, &all));
         }
         code => return passing(format!("topic {topic:?}: {}", verdict(code))),
     }
@@ -155,6 +173,18 @@ fn partitions(topic: &str, metadata: &Metadata) -> Result<Vec<(i32, Option<HostP
     };
     let with_leader = partitions.iter().map(|(id, leader)| (*id, address(leader)));
     Ok(with_leader.collect())
+}
+
+fn forbidden(connector: &Connector, topic: &str, missing: &[Right]) -> ReadError {
+    ReadError::Forbidden {
+        topic: topic.into(),
+        missing: match missing {
+            [Right::Read] => "read",
+            [Right::Write] => "write",
+            _ => "write and read",
+        },
+        grant: rights::grant(connector.config(), On::Topic(topic), missing),
+    }
 }
 
 /// Makes the topic, with `topic.auto.create` only; it is asked for again a moment later.
@@ -212,17 +242,18 @@ async fn search(
     key: &str,
 ) -> Result<Option<Found>, ReadError> {
     let session = Session::open(connector, leader, &mut Trace::default()).await;
-    let session = &session.map_err(|error| ReadError::Passing(error.to_string()))?;
-    let query = FirstOffsetQuery { of: of.clone() };
-    let first = session.ask(query).await;
-    let first = first.map_err(ReadError::Passing)?;
-    pass(&of, first.code)?;
-    let first = first.offset;
-    let end = fetch(session, &of, first).await?.high_watermark;
+    let session = session.map_err(|error| ReadError::Passing(error.to_string()))?;
+    let open = Open {
+        connector,
+        session,
+        of,
+    };
+    let first = open.first().await?;
+    let end = open.fetch(first).await?.high_watermark;
     let mut look = FIRST_LOOK;
     loop {
         let from = first.max(end.saturating_sub(look));
-        let found = read_from(session, &of, key, from..end).await?;
+        let found = open.read(key, from..end).await?;
         if found.is_some() || from == first {
             return Ok(found);
         }
@@ -230,44 +261,65 @@ async fn search(
     }
 }
 
-async fn read_from(
-    session: &Session,
-    of: &TopicPartition,
-    key: &str,
-    offsets: std::ops::Range<i64>,
-) -> Result<Option<Found>, ReadError> {
-    let mut scan = Scan::new(key.to_owned());
-    let mut at = offsets.start;
-    while at < offsets.end {
-        let fetched = fetch(session, of, at).await?;
-        match scan.take(&fetched.records)? {
-            Some(next) if next > at => at = next,
-            // Compaction has emptied the rest.
-            _ if fetched.records.is_empty() => break,
-            _ => return Err(ValueError::Batch("it is longer than its answer").into()),
-        }
+/// One partition, at its leader.
+struct Open<'c> {
+    connector: &'c Connector,
+    session: Session,
+    of: TopicPartition,
+}
+
+impl Open<'_> {
+    async fn first(&self) -> Result<i64, ReadError> {
+        let query = FirstOffsetQuery {
+            of: self.of.clone(),
+        };
+        let first = self.session.ask(query).await;
+        let first = first.map_err(ReadError::Passing)?;
+        self.pass(first.code)?;
+        Ok(first.offset)
     }
-    Ok(scan.found())
-}
 
-async fn fetch(session: &Session, of: &TopicPartition, offset: i64) -> Result<Fetched, ReadError> {
-    let query = Fetch {
-        of: of.clone(),
-        offset,
-        max_bytes: FETCH_BYTES,
-    };
-    let fetched = session.ask(query).await;
-    let fetched = fetched.map_err(ReadError::Passing)?;
-    pass(of, fetched.code)?;
-    Ok(fetched)
-}
+    async fn read(
+        &self,
+        key: &str,
+        offsets: std::ops::Range<i64>,
+    ) -> Result<Option<Found>, ReadError> {
+        let mut scan = Scan::new(key.to_owned());
+        let mut at = offsets.start;
+        while at < offsets.end {
+            let fetched = self.fetch(at).await?;
+            match scan.take(&fetched.records)? {
+                Some(next) if next > at => at = next,
+                // Compaction has emptied the rest.
+                _ if fetched.records.is_empty() => break,
+                _ => return Err(ValueError::Batch("it is longer than its answer").into()),
+            }
+        }
+        Ok(scan.found())
+    }
 
-fn pass(of: &TopicPartition, code: i16) -> Result<(), ReadError> {
-    match code {
-        0 => Ok(()),
-        TOPIC_AUTHORIZATION_FAILED => Err(ReadError::Forbidden {
-            topic: of.topic.to_string(),
-        }),
-        code => Err(ReadError::Passing(format!("{of}: {}", verdict(code)))),
+    async fn fetch(&self, offset: i64) -> Result<Fetched, ReadError> {
+        let query = Fetch {
+            of: self.of.clone(),
+            offset,
+            max_bytes: FETCH_BYTES,
+        };
+        let fetched = self.session.ask(query).await;
+        let fetched = fetched.map_err(ReadError::Passing)?;
+        self.pass(fetched.code)?;
+        Ok(fetched)
+    }
+
+    fn pass(&self, code: i16) -> Result<(), ReadError> {
+        match code {
+            0 => Ok(()),
+            TOPIC_AUTHORIZATION_FAILED => {
+                Err(forbidden(self.connector, &self.of.topic, &[Right::Read]))
+            }
+            code => {
+                let words = format!("{}: {}", self.of, verdict(code));
+                Err(ReadError::Passing(words))
+            }
+        }
     }
 }

@@ -18,6 +18,7 @@ use super::super::connect::{Connector, Trace};
 use super::super::core::Identity;
 use super::super::outcome::verdict;
 use super::super::position::reader::{self, Located};
+use super::super::rights::{self, On, Right};
 use super::super::session::Session;
 use super::super::wire::{
     AddPartitions, CoordinatorQuery, EndTxn, EndTxnBumping, FeaturesQuery, TxnProducerId,
@@ -108,7 +109,7 @@ enum Meaning {
     /// Ask again, elsewhere.
     Moved,
     /// Ask again, and say that a person is needed.
-    Person(String),
+    Person,
 }
 
 /// See the module.
@@ -128,6 +129,8 @@ pub(in super::super) struct CoordinatorTask<F> {
     failures: u32,
     /// Recoveries without a commit in between.
     recoveries: u32,
+    /// The trouble that was logged last, until it is over.
+    said: String,
 }
 
 impl<F: Fn(News) + Send> CoordinatorTask<F> {
@@ -150,6 +153,7 @@ impl<F: Fn(News) + Send> CoordinatorTask<F> {
             turn: 0,
             failures: 0,
             recoveries: 0,
+            said: String::new(),
         }
     }
 
@@ -164,6 +168,7 @@ impl<F: Fn(News) + Send> CoordinatorTask<F> {
                 } => self.add(identity, partitions).await,
                 Ask::Commit { identity } => self.commit(identity).await,
             };
+            self.said.clear();
             match answer {
                 Some(news) => (self.emit)(news),
                 None => return,
@@ -348,8 +353,8 @@ impl<F: Fn(News) + Send> CoordinatorTask<F> {
                             self.trouble(verdict(code).to_string(), false);
                             self.pause().await?;
                         }
-                        Meaning::Person(words) => {
-                            self.trouble(words, true);
+                        Meaning::Person => {
+                            self.trouble(self.needed(code), true);
                             self.pause().await?;
                         }
                     }
@@ -395,7 +400,7 @@ impl<F: Fn(News) + Send> CoordinatorTask<F> {
         let found = asked.ask(query).await.map_err(passing)?;
         match found.code {
             code::NONE => {}
-            code::ID_AUTHORIZATION_FAILED => return Err((no_right(&self.config.id), true)),
+            code::ID_AUTHORIZATION_FAILED => return Err((self.needed(found.code), true)),
             code => return Err((format!("no coordinator: {}", verdict(code)), false)),
         }
         drop(asked);
@@ -415,12 +420,31 @@ impl<F: Fn(News) + Send> CoordinatorTask<F> {
         connected.map_err(|error| (error.to_string(), error.needs_person()))
     }
 
-    fn trouble(&self, words: String, needs_person: bool) {
-        tracing::warn!(
-            transactional_id = &*self.config.id,
-            words,
-            "the coordinator"
-        );
+    /// What a person has to do.
+    fn needed(&self, code: i16) -> String {
+        let id = &self.config.id;
+        if code == code::INVALID_TRANSACTION_TIMEOUT {
+            return format!(
+                "transaction.timeout.ms = {} is above the broker's transaction.max.timeout.ms; \
+                 lower it",
+                self.config.timeout.as_millis()
+            );
+        }
+        let rights = [Right::Write, Right::Describe];
+        let grant = rights::grant(self.connector.config(), On::TransactionalId(id), &rights);
+        format!("no right to use transactional.id {id:?}; {grant}")
+    }
+
+    fn trouble(&mut self, words: String, needs_person: bool) {
+        // Asked many times, and said once.
+        if self.said != words {
+            self.said.clone_from(&words);
+            tracing::warn!(
+                transactional_id = &*self.config.id,
+                words,
+                "the coordinator"
+            );
+        }
         (self.emit)(News::Trouble {
             words,
             needs_person,
@@ -453,17 +477,7 @@ fn meaning(code: i16) -> Meaning {
         // UNKNOWN_SERVER_ERROR, REQUEST_TIMED_OUT, NETWORK_EXCEPTION, KAFKA_STORAGE_ERROR,
         // THROTTLING_QUOTA_EXCEEDED
         -1 | 7 | 13 | 56 | 89 => Meaning::Again { pause: None },
-        code::ID_AUTHORIZATION_FAILED => Meaning::Person(
-            "no right to use transactional.id; grant Write and Describe on it".into(),
-        ),
-        code::INVALID_TRANSACTION_TIMEOUT => Meaning::Person(
-            "transaction.timeout.ms is above the broker's transaction.max.timeout.ms; lower it"
-                .into(),
-        ),
+        code::ID_AUTHORIZATION_FAILED | code::INVALID_TRANSACTION_TIMEOUT => Meaning::Person,
         _ => Meaning::Final,
     }
-}
-
-fn no_right(id: &str) -> String {
-    format!("no right to use transactional.id {id:?}; grant Write and Describe on it")
 }

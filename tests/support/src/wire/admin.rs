@@ -11,6 +11,7 @@ use kafka_protocol::messages::alter_client_quotas_request::{EntityData, EntryDat
 use kafka_protocol::messages::create_acls_request::AclCreation;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::delete_acls_request::DeleteAclsFilter;
 use kafka_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig,
 };
@@ -18,7 +19,8 @@ use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::{
     AlterClientQuotasRequest, CreateAclsRequest, CreatePartitionsRequest, CreateTopicsRequest,
-    DeleteTopicsRequest, IncrementalAlterConfigsRequest, MetadataRequest, TopicName,
+    DeleteAclsRequest, DeleteTopicsRequest, IncrementalAlterConfigsRequest, MetadataRequest,
+    TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -30,6 +32,9 @@ const CHANGE_TIMEOUT_MS: i32 = 20_000;
 
 /// Longest time until a change shows in the broker's metadata.
 const SHOW_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A rule about one name, and not about all that begin like it.
+const LITERAL: i8 = 3;
 
 /// Highest Metadata version with topic names alone.
 const METADATA_VERSION: i16 = 12;
@@ -47,6 +52,19 @@ pub enum Resource<'a> {
     Topic(&'a str),
     /// The whole cluster.
     Cluster,
+    /// The transactions of this id.
+    TransactionalId(&'a str),
+}
+
+impl Resource<'_> {
+    /// The number of the protocol, and the name.
+    fn parts(&self) -> (i8, &str) {
+        match self {
+            Self::Topic(name) => (2, name),
+            Self::Cluster => (4, "kafka-cluster"),
+            Self::TransactionalId(id) => (5, id),
+        }
+    }
 }
 
 /// What an access rule lets a user do; numbers of the protocol.
@@ -190,13 +208,7 @@ impl Admin {
         operation: Operation,
         access: Access,
     ) -> Result<()> {
-        const TOPIC: i8 = 2;
-        const CLUSTER: i8 = 4;
-        const LITERAL: i8 = 3;
-        let (kind, name) = match resource {
-            Resource::Topic(name) => (TOPIC, name),
-            Resource::Cluster => (CLUSTER, "kafka-cluster"),
-        };
+        let (kind, name) = resource.parts();
         let rule = AclCreation::default()
             .with_resource_type(kind)
             .with_resource_name(text(name))
@@ -208,6 +220,26 @@ impl Admin {
         let ask = CreateAclsRequest::default().with_creations(vec![rule]);
         for result in self.connect()?.call(&ask, i16::MAX)?.results {
             check(result.error_code).with_context(|| format!("access rule of {principal}"))?;
+        }
+        Ok(())
+    }
+
+    /// Takes every access rule about `resource` back from `principal`.
+    pub fn delete_acls(&self, principal: &str, resource: Resource<'_>) -> Result<()> {
+        const ANY: i8 = 1;
+        let (kind, name) = resource.parts();
+        let filter = DeleteAclsFilter::default()
+            .with_resource_type_filter(kind)
+            .with_resource_name_filter(Some(text(name)))
+            .with_pattern_type_filter(LITERAL)
+            .with_principal_filter(Some(text(principal)))
+            .with_host_filter(None)
+            .with_operation(ANY)
+            .with_permission_type(ANY);
+        let ask = DeleteAclsRequest::default().with_filters(vec![filter]);
+        for result in self.connect()?.call(&ask, i16::MAX)?.filter_results {
+            check(result.error_code).with_context(|| format!("rules of {principal}"))?;
+            ensure!(!result.matching_acls.is_empty(), "{principal} has no rule");
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Gets what the tests, the demo and the benches need on Debian 12: system packages and the
-# Apache Kafka jars. Does not build Spoolway and does not start a broker.
+# Apache Kafka jars, and a Java compiler. Does not build Spoolway and does not start a broker.
 #
 # usage: scripts/setup.sh [--bench] [--package] [--check]
 #   --bench   also kcat, the peer that the benches compare with
@@ -15,6 +15,8 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 cache=${SPOOLWAY_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/spoolway}
 # broker:tools. Kafka 4.4.0 was released without a tools artifact.
 kafka_versions='4.4.0:4.3.1 4.3.1:4.3.1 3.9.2:3.9.2'
+# Compiles the Java of tests/support/java; with it a JRE is enough.
+compiler=3.43.0
 least_java=17
 bench=no
 package=no
@@ -104,6 +106,26 @@ fetch_kafka() {
     trap - EXIT
 }
 
+fetch_compiler() {
+    jar=$cache/ecj-$compiler.jar
+    [ ! -f "$jar" ] || return 0
+    if [ "$check" = yes ]; then
+        say "missing: the Java compiler $jar"
+        return 1
+    fi
+    say "fetching the Java compiler $jar"
+    partial=$(mktemp -d "$cache/.ecj.XXXXXX") || return 1
+    trap 'rm -rf -- "$partial"' EXIT
+    mvn -q -B -Dstyle.color=never dependency:copy "-Dartifact=org.eclipse.jdt:ecj:$compiler" \
+        "-DoutputDirectory=$partial" >&2 || {
+        say "maven could not fetch ecj $compiler; its own message is above"
+        return 1
+    }
+    mv -f -- "$partial/ecj-$compiler.jar" "$jar" || return 1
+    rm -rf -- "$partial"
+    trap - EXIT
+}
+
 # A root gets its name last too. Without root there is none, and the test says so.
 make_debian() {
     root=$cache/debian12-root
@@ -136,6 +158,7 @@ if [ "$check" = yes ] || [ "$failed" = no ]; then
     for pair in $kafka_versions; do
         fetch_kafka "${pair%%:*}" "${pair##*:}" || { failed=yes; [ "$check" = yes ] || break; }
     done
+    [ "$failed$check" = yesno ] || fetch_compiler || failed=yes
 fi
 [ "$package" = no ] || [ "$failed" = yes ] || make_debian || failed=yes
 [ "$failed" = no ] || exit 1

@@ -1,22 +1,20 @@
-//! Logins without a password: bearer tokens against a real Apache Kafka, AWS IAM against a
-//! broker that recomputes the signature.
+//! Logins without a password, against a real Apache Kafka: bearer tokens, and AWS keys at a
+//! broker that judges them as Amazon MSK does.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use spoolway::config::sasl::{AwsCarrier, AwsKeys, AwsLogin, BearerLogin, OidcClient, TokenSource};
 use spoolway::config::{PemSource, SaslConfig, SaslMechanism, SecretSource, TlsConfig};
 use spoolway_test_support::https::Server;
 use spoolway_test_support::kafka::wait::wait_for;
-use spoolway_test_support::kafka::{Kafka, Listener, Version};
-use spoolway_test_support::msk::Account;
-use spoolway_test_support::scripted::{Cluster, Judge};
+use spoolway_test_support::kafka::{Account, Kafka, Listener, REGION, Version};
 
 use crate::producer_kafka::{at, delivers, inline, read, sasl};
-use crate::producer_rig::{PATIENCE, Rig, config, log};
+use crate::producer_rig::{PATIENCE, Rig};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -133,19 +131,33 @@ fn client_credentials_are_changed_for_a_token_over_https() {
     }
 }
 
-fn account() -> Account {
-    Account {
-        id: "AKIAEXAMPLE".into(),
-        secret: "canary/secret+key".into(),
-        session: None,
-        region: "eu-west-1".into(),
-    }
+/// A broker for AWS keys, in which every one of these accounts may write to `events`.
+fn msk() -> &'static Kafka {
+    static BROKER: OnceLock<Kafka> = OnceLock::new();
+    BROKER.get_or_init(|| {
+        let account = |id: &str, secret: &str, session: Option<&str>| Account {
+            id: id.to_owned(),
+            secret: secret.to_owned(),
+            session: session.map(str::to_owned),
+        };
+        let accounts = [
+            account("AKIAEXAMPLE", "canary/secret+key", None),
+            account("AKIAEXAMPLE", "canary/secret+key", Some("canary-session=")),
+            account("ASIAROLE", "role-secret", Some("role-session")),
+        ];
+        let kafka = Kafka::builder().aws(&accounts).start().unwrap();
+        kafka.admin().create_topic("events", 1, &[]).unwrap();
+        for account in &accounts {
+            kafka.admin().allow_produce(&account.id, "events").unwrap();
+        }
+        kafka
+    })
 }
 
 fn aws(carrier: AwsCarrier, secret: &str) -> AwsLogin {
     AwsLogin {
         carrier,
-        region: Some("eu-west-1".into()),
+        region: Some(REGION.into()),
         keys: Some(AwsKeys {
             id: "AKIAEXAMPLE".into(),
             secret: inline(secret),
@@ -157,64 +169,65 @@ fn aws(carrier: AwsCarrier, secret: &str) -> AwsLogin {
     }
 }
 
-/// A cluster that lets this account in by one mechanism.
-fn msk(carrier: AwsCarrier, account: Account) -> Cluster {
-    let cluster = Cluster::start(1);
-    cluster.create_topic("events", 1);
-    let (mechanism, judge): (_, Judge) = match carrier {
-        AwsCarrier::Payload => (
-            "AWS_MSK_IAM",
-            Arc::new(move |message| account.judge_payload("127.0.0.1", message)),
-        ),
-        AwsCarrier::Token => (
-            "OAUTHBEARER",
-            Arc::new(move |message| account.judge_bearer(message)),
-        ),
-    };
-    cluster.demand_login(mechanism, None, judge);
-    cluster
+const CARRIERS: [AwsCarrier; 2] = [AwsCarrier::Payload, AwsCarrier::Token];
+
+/// Five events by this login; the topic has them.
+#[track_caller]
+fn logs_in(name: &str, login: AwsLogin) {
+    let kafka = msk();
+    let mut config = at(kafka, Listener::SaslPlaintext);
+    config.sasl = Some(SaslConfig::Aws(login));
+    kafka.admin().create_topic(name, 1, &[]).unwrap();
+    kafka.admin().allow_produce("AKIAEXAMPLE", name).unwrap();
+    let mut rig = Rig::start(&config);
+    rig.send(name, 0, 5);
+    rig.settle();
+    assert_eq!(read(kafka, name), [1, 2, 3, 4, 5]);
+}
+
+/// The login is refused, and what is told of it names the key and no secret.
+#[track_caller]
+fn is_refused(login: AwsLogin) {
+    let mut config = at(msk(), Listener::SaslPlaintext);
+    config.sasl = Some(SaslConfig::Aws(login));
+    let rig = Rig::start(&config);
+    rig.producer.want_topic(&"events".into());
+    rig.wait("the refusal is told", |p| {
+        let halted = p.status().halted.clone();
+        halted.is_some_and(|h| {
+            h.contains("AKIAEXAMPLE") && h.contains("Access denied") && !h.contains("canary")
+        })
+    });
 }
 
 #[test]
 fn aws_iam_keys_log_in_by_both_mechanisms_with_a_signature_that_holds() {
-    for carrier in [AwsCarrier::Payload, AwsCarrier::Token] {
-        let cluster = msk(carrier, account());
-        let mut config = config(&cluster.bootstrap());
-        config.sasl = Some(SaslConfig::Aws(aws(carrier, "canary/secret+key")));
-        let mut rig = Rig::start(&config);
-        rig.send("events", 0, 3);
-        rig.settle();
-        assert_eq!(log(&cluster, "events", 0), [1, 2, 3]);
-        let cluster = msk(carrier, account());
-        let mut config = crate::producer_rig::config(&cluster.bootstrap());
-        config.sasl = Some(SaslConfig::Aws(aws(carrier, "canary/other")));
-        let rig = Rig::start(&config);
-        rig.producer.want_topic(&"events".into());
-        rig.wait("the refusal is told", |p| {
-            let halted = p.status().halted.clone();
-            halted.is_some_and(|h| {
-                h.contains("AKIAEXAMPLE") && h.contains("Access denied") && !h.contains("canary")
-            })
-        });
+    for carrier in CARRIERS {
+        logs_in(
+            &format!("iam-{carrier:?}"),
+            aws(carrier, "canary/secret+key"),
+        );
+        is_refused(aws(carrier, "canary/other"));
+        let mut elsewhere = aws(carrier, "canary/secret+key");
+        elsewhere.region = Some("us-east-1".into());
+        is_refused(elsewhere);
     }
 }
 
 #[test]
 fn an_aws_session_token_goes_into_the_signature() {
-    let session = Account {
-        session: Some("canary-session=".into()),
-        ..account()
-    };
-    let cluster = msk(AwsCarrier::Payload, session);
-    let mut config = config(&cluster.bootstrap());
-    let mut login = aws(AwsCarrier::Payload, "canary/secret+key");
-    if let Some(keys) = &mut login.keys {
-        keys.session = Some(inline("canary-session="));
+    for carrier in CARRIERS {
+        let mut login = aws(carrier, "canary/secret+key");
+        let with_session = |login: &mut AwsLogin, session: &str| {
+            if let Some(keys) = &mut login.keys {
+                keys.session = Some(inline(session));
+            }
+        };
+        with_session(&mut login, "canary-session=");
+        logs_in(&format!("session-{carrier:?}"), login.clone());
+        with_session(&mut login, "canary-other");
+        is_refused(login);
     }
-    config.sasl = Some(SaslConfig::Aws(login));
-    let mut rig = Rig::start(&config);
-    rig.send("events", 0, 3);
-    rig.settle();
 }
 
 /// Temporary credentials of `role`, as STS answers them.
@@ -268,13 +281,6 @@ fn an_aws_role_is_assumed_with_the_keys_and_the_session_is_used() {
         (&by_identity, ""),
     ];
     for (environment, settings) in ways {
-        let role = Account {
-            id: "ASIAROLE".into(),
-            secret: "role-secret".into(),
-            session: Some("role-session".into()),
-            region: "eu-west-1".into(),
-        };
-        let cluster = msk(AwsCarrier::Token, role);
         let mut environment = environment.to_vec();
         environment.push(("AWS_ENDPOINT_URL_STS", format!("{}/", sts.url())));
         let lines = format!(
@@ -282,7 +288,7 @@ fn an_aws_role_is_assumed_with_the_keys_and_the_session_is_used() {
              sasl.aws.region = \"eu-west-1\"\nhttps.ca.location = {:?}\n{settings}",
             kafka.pki().ca
         );
-        run_daemon(&cluster, &environment, &lines);
+        run_daemon(&environment, &lines);
     }
 }
 
@@ -308,7 +314,7 @@ fn kafka_3_9_takes_every_login_as_the_newest_does() {
 #[test]
 fn aws_credentials_come_from_environment_profile_container_and_instance() {
     let keys = r#"{"AccessKeyId":"AKIAEXAMPLE","SecretAccessKey":"canary/secret+key",
-                   "Token":"canary-session","Expiration":"2099-01-01T00:00:00Z"}"#;
+                   "Token":"canary-session=","Expiration":"2099-01-01T00:00:00Z"}"#;
     let host = Server::start(None, move |ask| {
         let session = ask.header("x-aws-ec2-metadata-token") == Some("the-session");
         let ttl = ask.header("x-aws-ec2-metadata-token-ttl-seconds").is_some();
@@ -325,7 +331,7 @@ fn aws_credentials_come_from_environment_profile_container_and_instance() {
     let folder = tempfile::tempdir().unwrap();
     let profile = folder.path().join("credentials");
     let text = "[edge]\naws_access_key_id = AKIAEXAMPLE\n\
-                aws_secret_access_key = canary/secret+key\naws_session_token = canary-session\n";
+                aws_secret_access_key = canary/secret+key\naws_session_token = canary-session=\n";
     std::fs::write(&profile, text).unwrap();
     let profile = profile.display().to_string();
     let text = |text: &str| text.to_owned();
@@ -333,7 +339,7 @@ fn aws_credentials_come_from_environment_profile_container_and_instance() {
         &[
             ("AWS_ACCESS_KEY_ID", text("AKIAEXAMPLE")),
             ("AWS_SECRET_ACCESS_KEY", text("canary/secret+key")),
-            ("AWS_SESSION_TOKEN", text("canary-session")),
+            ("AWS_SESSION_TOKEN", text("canary-session=")),
         ],
         &[
             ("AWS_SHARED_CREDENTIALS_FILE", profile),
@@ -349,23 +355,19 @@ fn aws_credentials_come_from_environment_profile_container_and_instance() {
         &[("AWS_EC2_METADATA_SERVICE_ENDPOINT", host.url())],
     ];
     for source in sources {
-        let session = Account {
-            session: Some("canary-session".into()),
-            ..account()
-        };
-        let cluster = msk(AwsCarrier::Payload, session);
         let mut environment = source.to_vec();
         environment.push(("AWS_REGION", text("eu-west-1")));
-        run_daemon(&cluster, &environment, "sasl.mechanism = \"AWS_MSK_IAM\"");
+        run_daemon(&environment, "sasl.mechanism = \"AWS_MSK_IAM\"");
     }
 }
 
 /// A daemon with this environment delivers ten events, and nowhere writes a secret down.
 #[track_caller]
-fn run_daemon(cluster: &Cluster, environment: &[(&str, String)], kafka: &str) {
+fn run_daemon(environment: &[(&str, String)], kafka: &str) {
     use spoolway_test_support::daemon::{Daemon, Journal};
     let mut builder = Daemon::builder(env!("CARGO_BIN_EXE_spoolway"))
-        .bootstrap(&cluster.bootstrap())
+        .bootstrap(&msk().address(Listener::SaslPlaintext).to_string())
+        .topic("events")
         .ack("broker")
         .kafka("security.protocol = \"SASL_PLAINTEXT\"")
         .kafka("allow_sasl_plaintext = true")

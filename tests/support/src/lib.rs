@@ -5,6 +5,5 @@ pub mod daemon;
 pub mod https;
 pub mod issuer;
 pub mod kafka;
-pub mod msk;
 pub mod scripted;
 pub mod wire;

@@ -52,6 +52,9 @@ impl Version {
     }
 }
 
+/// Eclipse's compiler for Java: it needs no JDK.
+const COMPILER: &str = "ecj-3.43.0.jar";
+
 /// The same for every broker: they never meet.
 const CLUSTER_ID: &str = "c3Bvb2x3YXktdGVzdHMtMQ";
 
@@ -78,12 +81,43 @@ impl Home {
         })
     }
 
-    /// `java` with the class path of this version, its temporary files in `scratch`.
-    pub(super) fn java(&self, scratch: &Path) -> Command {
+    /// Where something of this version's own is kept.
+    pub(super) fn inside(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The Java compiler, with the class path of this version.
+    pub(super) fn compiler(&self) -> Result<Command> {
+        let compiler = cache_root()?.join(COMPILER);
+        ensure!(
+            compiler.is_file(),
+            "no Java compiler in {}: run `make setup`",
+            compiler.display(),
+        );
+        // Unlike java itself, the compiler does not know `libs/*`.
+        let mut jars = Vec::new();
+        for entry in fs::read_dir(self.folder.join("libs"))? {
+            jars.push(entry?.path());
+        }
+        let mut command = Command::new(&self.java);
+        command.arg("-jar").arg(compiler);
+        command.arg("-cp").arg(env::join_paths(jars)?);
+        Ok(command)
+    }
+
+    /// `java` with the class path of this version and `more`, its temporary files in
+    /// `scratch`.
+    pub(super) fn java(&self, scratch: &Path, more: Option<&Path>) -> Command {
+        let libs = self.folder.join("libs/*");
+        let mut path = libs.into_os_string();
+        if let Some(more) = more {
+            path.push(":");
+            path.push(more);
+        }
         let mut command = Command::new(&self.java);
         command
             .arg("-cp")
-            .arg(self.folder.join("libs/*"))
+            .arg(path)
             // Unpacked native libraries would stay behind a kill -9 in the common folder.
             .arg(format!("-Djava.io.tmpdir={}", scratch.display()))
             .arg("-XX:-UsePerfData")
@@ -118,7 +152,7 @@ impl Home {
             return Ok(formatted);
         }
         let output = self
-            .java(&env::temp_dir())
+            .java(&env::temp_dir(), None)
             .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
             .args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"])
             .arg(properties)

@@ -3,6 +3,7 @@
 //! `make setup` fetches the jars; without them a start fails and says so. Topics, access rules
 //! and records go through `crate::wire`.
 
+mod aws;
 mod home;
 mod pki;
 pub(crate) mod process;
@@ -27,6 +28,7 @@ use home::{Home, copy_tree};
 use process::Process;
 use properties::{NODE_ID, Ports, Properties};
 
+pub use aws::{Account, REGION};
 pub use home::Version;
 pub use pki::{Identity, Pki};
 pub use properties::{Listener, USERS};
@@ -42,6 +44,7 @@ pub struct Builder {
     version: Version,
     full_jvm: bool,
     extra: Vec<(String, String)>,
+    accounts: Vec<Account>,
     parent: Option<PathBuf>,
     ip: IpAddr,
 }
@@ -66,6 +69,14 @@ impl Builder {
     #[must_use]
     pub fn property(mut self, key: &str, value: &str) -> Self {
         self.extra.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Lets these in at the SASL_PLAINTEXT listener with their AWS keys, by OAUTHBEARER and by
+    /// AWS_MSK_IAM, as Amazon MSK does.
+    #[must_use]
+    pub fn aws(mut self, accounts: &[Account]) -> Self {
+        self.accounts = accounts.to_vec();
         self
     }
 
@@ -111,6 +122,12 @@ impl Builder {
         fs::create_dir(folder.path().join("tmp"))?;
         let pki = Pki::make(folder.path())?;
         let issuer = Issuer::make(folder.path())?;
+        let mut extra = self.extra;
+        let mut classes = None;
+        if !self.accounts.is_empty() {
+            classes = Some(aws::classes(&home)?);
+            extra.extend(aws::properties(folder.path(), &self.accounts)?);
+        }
         let text = Properties {
             version: self.version,
             ports,
@@ -118,7 +135,7 @@ impl Builder {
             pki: &pki,
             jwks: &issuer.jwks,
             small: !self.full_jvm,
-            extra: &self.extra,
+            extra: &extra,
         }
         .text()?;
         let properties = folder.path().join("server.properties");
@@ -130,6 +147,7 @@ impl Builder {
             full_jvm: self.full_jvm,
             archive,
             home,
+            classes,
             ports,
             pki,
             issuer,
@@ -174,6 +192,8 @@ pub struct Kafka {
     full_jvm: bool,
     archive: ClassArchive,
     home: Home,
+    /// Classes of our own that it loads.
+    classes: Option<PathBuf>,
     ports: Ports,
     pki: Pki,
     issuer: Issuer,
@@ -189,6 +209,7 @@ impl Kafka {
             version: Version::V4_4,
             full_jvm: false,
             extra: Vec::new(),
+            accounts: Vec::new(),
             parent: None,
             ip: Ipv4Addr::LOCALHOST.into(),
         }
@@ -258,7 +279,7 @@ impl Kafka {
     /// Starts the JVM and waits for nothing.
     fn spawn(&self) -> Result<Process> {
         let folder = self.folder.path();
-        let mut java = self.home.java(&folder.join("tmp"));
+        let mut java = self.home.java(&folder.join("tmp"), self.classes.as_deref());
         if self.full_jvm {
             java.args(["-XX:+UseG1GC", "-Xms1g", "-Xmx1g"]);
         } else {

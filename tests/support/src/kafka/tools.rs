@@ -98,7 +98,7 @@ impl Kafka {
 
     fn tool(&self, class: &str) -> Result<Command> {
         let home = Home::of(self.version().of_tools())?;
-        let mut java = home.java(&self.folder.path().join("tmp"));
+        let mut java = home.java(&self.folder.path().join("tmp"), None);
         java.arg("-Xmx512m").arg(class);
         Ok(java)
     }

@@ -124,6 +124,7 @@ impl KafkaConfig {
             batch_events: 10_000,
             linger: Duration::from_millis(5),
             compression: Compression::Lz4,
+            partitioner: Partitioner::default(),
             max_in_flight: 5,
             max_request_size: 1 << 20,
             buffer_memory: 16 << 20,
@@ -177,6 +178,7 @@ impl TlsConfig {
             verify_hostname: true,
             verify_certificate: true,
             crl_file: None,
+            versions: TlsVersions::Both,
         }
     }
 }

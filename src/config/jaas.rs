@@ -2,7 +2,8 @@
 //!
 //! `module flag key="value" …;` with the quoting of `java.io.StreamTokenizer`, as
 //! Kafka's `JaasConfig` reads it. Knows the three login modules of Kafka that Spoolway
-//! has a mechanism for; does not log in. No error or `Debug` shows the value of an option.
+//! has a mechanism for, and that of AWS for Amazon MSK; does not log in. No error or `Debug`
+//! shows the value of an option.
 
 use super::Secret;
 
@@ -21,6 +22,8 @@ pub enum LoginModule {
     Scram,
     /// `OAuthBearerLoginModule`
     OAuthBearer,
+    /// `IAMLoginModule` of aws-msk-iam-auth
+    MskIam,
 }
 
 /// What a text says.
@@ -41,10 +44,10 @@ pub enum JaasError {
     /// More than [`JAAS_OPTIONS_MAX`].
     #[error("has more than {JAAS_OPTIONS_MAX} options")]
     TooMany,
-    /// Not one of the three.
+    /// Not one of the four.
     #[error(
         "names a login module that is not supported; use PlainLoginModule, ScramLoginModule \
-         or OAuthBearerLoginModule of Kafka"
+         or OAuthBearerLoginModule of Kafka, or IAMLoginModule of AWS"
     )]
     Module,
     /// Second word.
@@ -64,7 +67,7 @@ pub enum JaasError {
     End,
 }
 
-const MODULES: [(&str, LoginModule); 3] = [
+const MODULES: [(&str, LoginModule); 4] = [
     (
         "org.apache.kafka.common.security.plain.PlainLoginModule",
         LoginModule::Plain,
@@ -76,6 +79,10 @@ const MODULES: [(&str, LoginModule); 3] = [
     (
         "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule",
         LoginModule::OAuthBearer,
+    ),
+    (
+        "software.amazon.msk.auth.iam.IAMLoginModule",
+        LoginModule::MskIam,
     ),
 ];
 

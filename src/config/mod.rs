@@ -44,7 +44,7 @@ pub use pattern::{Captures, FilePatterns, PathPattern, PatternError};
 pub use pem::PemSource;
 pub use reload::{Change, changes};
 pub use report::{Diagnostic, Report, Severity};
-pub use routes::{RouteConfig, RouteTest, RoutingConfig};
+pub use routes::{Partitioner, RouteConfig, RouteTest, RoutingConfig};
 pub use sasl::{SaslConfig, SaslMechanism};
 pub use schema::schema;
 pub use secret::{Secret, SecretError, SecretSource};
@@ -209,6 +209,8 @@ pub struct KafkaConfig {
     pub linger: Duration,
     /// `compression.type` and its level. Default lz4.
     pub compression: Compression,
+    /// `partitioner.class` and `partitioner.ignore.keys`; in force through the routes.
+    pub partitioner: Partitioner,
     /// `max.in.flight.requests.per.connection`, here per partition: 1 to 5. Default 5.
     pub max_in_flight: u8,
     /// `max.request.size` in bytes. Default 1 MiB.
@@ -311,6 +313,19 @@ pub struct TlsConfig {
     pub verify_certificate: bool,
     /// `ssl.crl.location`: PEM file with revocation lists of the brokers' authorities.
     pub crl_file: Option<PathBuf>,
+    /// `ssl.enabled.protocols` and `ssl.protocol`. Default both.
+    pub versions: TlsVersions,
+}
+
+/// Versions of TLS that are spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsVersions {
+    /// TLS 1.2 and 1.3.
+    Both,
+    /// TLS 1.2 only.
+    Only1_2,
+    /// TLS 1.3 only.
+    Only1_3,
 }
 
 /// A client certificate.

@@ -33,6 +33,8 @@ impl Config {
         merged.kafka.batch_size = new.kafka.batch_size;
         merged.kafka.batch_events = new.kafka.batch_events;
         merged.kafka.linger = new.kafka.linger;
+        // In force through the routes, which differ with it.
+        merged.kafka.partitioner = new.kafka.partitioner;
         merged
     }
 }

@@ -17,6 +17,25 @@ pub struct RoutingConfig {
     pub no_match: NoMatch,
 }
 
+/// `partitioner.class` and `partitioner.ignore.keys`: defaults of all routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Partitioner {
+    /// Default of `spread`; `None` = that of the preset.
+    pub spread: Option<Spread>,
+    /// Default of `partition_by_key`.
+    pub by_key: bool,
+}
+
+impl Default for Partitioner {
+    /// Keys decide, as in Kafka.
+    fn default() -> Self {
+        Self {
+            spread: None,
+            by_key: true,
+        }
+    }
+}
+
 /// One `[[route]]`.
 #[derive(Debug, Clone)]
 pub struct RouteConfig {
@@ -104,6 +123,9 @@ impl RouteConfig {
                 Spread::RoundRobin => "round-robin",
             }),
         );
+        if !spec.partition_by_key {
+            line("partition_by_key", "false".to_owned());
+        }
         if !spec.headers.is_empty() {
             let headers = spec.headers.iter().map(|header| {
                 let value = header.value.as_ref().map(|v| quote(v.source()));

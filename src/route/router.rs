@@ -351,7 +351,7 @@ impl<'a> Matches<'a> {
             },
             placement: match asked.or(spec.default_partition) {
                 Some(partition) => Placement::Fixed(partition),
-                None if has_key => Placement::Keyed,
+                None if has_key && spec.partition_by_key => Placement::Keyed,
                 None => Placement::Any(spec.spread),
             },
             key: has_key.then_some(scratch.key.as_slice()),

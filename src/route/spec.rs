@@ -89,6 +89,8 @@ pub struct RouteSpec {
     pub default_partition: Option<i32>,
     /// What decides where nothing else does.
     pub spread: Spread,
+    /// Whether the key decides the partition; else it is only sent along (KIP-794).
+    pub partition_by_key: bool,
     /// Their headers, in this order.
     pub headers: Vec<HeaderSpec>,
     /// Whether each record carries its stable id.
@@ -114,6 +116,7 @@ impl RouteSpec {
             partition: None,
             default_partition: None,
             spread: Spread::Sticky,
+            partition_by_key: true,
             headers: Vec::new(),
             id_header: true,
             payload: PayloadSpec::Event,

@@ -249,7 +249,15 @@ fn a_partition_comes_before_the_default_and_that_before_the_key() {
         one(keyed.clone(), r#"{"type":"x"}"#),
         "t/Keyed x {\"type\":\"x\"}"
     );
-    assert_eq!(one(keyed, "{}"), "t/Any(RoundRobin) - {}");
+    assert_eq!(one(keyed.clone(), "{}"), "t/Any(RoundRobin) - {}");
+    let sent_along = RouteSpec {
+        partition_by_key: false,
+        ..keyed
+    };
+    assert_eq!(
+        one(sent_along, r#"{"type":"x"}"#),
+        "t/Any(RoundRobin) x {\"type\":\"x\"}"
+    );
 }
 
 #[test]

@@ -26,10 +26,7 @@ pub(crate) fn at(kafka: &Kafka, listener: Listener) -> KafkaConfig {
 fn tls(ca: PathBuf) -> Option<TlsConfig> {
     Some(TlsConfig {
         ca: Some(PemSource::File(ca)),
-        identity: None,
-        verify_hostname: true,
-        verify_certificate: true,
-        crl_file: None,
+        ..TlsConfig::system()
     })
 }
 

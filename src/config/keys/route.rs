@@ -3,7 +3,7 @@
 use super::{Key, Kind};
 
 /// `[[route]]`
-pub(super) const ROUTE: [Key; 21] = [
+pub(super) const ROUTE: [Key; 22] = [
     Key {
         name: "topic",
         kind: Kind::Text,
@@ -94,6 +94,14 @@ pub(super) const ROUTE: [Key; 21] = [
         default: "`\"sticky\"`",
         range: "`sticky`, `round-robin`",
         effect: "where events go that have neither partition nor key",
+    },
+    Key {
+        name: "partition_by_key",
+        kind: Kind::Flag,
+        also: &[],
+        default: "`true`",
+        range: "",
+        effect: "`false`: the key has no say in the partition, and `spread` decides",
     },
     Key {
         name: "headers",

@@ -26,9 +26,9 @@ fn known_to_parser(table: &Table) -> Vec<String> {
 /// Accepted because they ask for what happens anyway, or another spelling with a form of
 /// its own; the reference names them below the table.
 const BESIDES: &[&str] = &[
-    "partitioner.class",
-    "partitioner",
     "allow.auto.create.topics",
+    "sasl.client.callback.handler.class",
+    "sasl.login.callback.handler.class",
     "ssl.truststore.type",
     "ssl.keystore.type",
     "enable.metrics.push",

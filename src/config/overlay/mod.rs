@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 
 use toml::Spanned;
@@ -26,6 +27,9 @@ pub(super) const PROPERTIES_FILE: &str = "properties_file";
 
 /// The key that holds a login.
 pub(super) const JAAS_CONFIG: &str = "sasl.jaas.config";
+
+/// What the extensions of a bearer login become.
+const EXTENSIONS: &str = "sasl.oauthbearer.extensions";
 
 /// Deepest nesting of dotted keys that is looked at.
 const DEPTH_MAX: usize = 16;
@@ -184,11 +188,55 @@ fn add_login(kafka: &mut DeTable<'_>, sink: &mut Sink) {
             None => insert(kafka, span.start, key.to_owned(), value.expose().to_owned()),
         }
     }
+    if let Err(what) = add_extensions(kafka, &set, &login, &span) {
+        return fault(sink, &what);
+    }
     for (option, _) in &login.options {
-        if !keys_of(&login).iter().any(|(known, _)| known == option) {
+        let known = keys_of(&login).iter().any(|(known, _)| known == option);
+        if !known && extension(&login, option).is_none() {
             let option = option.escape_debug();
             let message = format!("[kafka] {JAAS_CONFIG}: option {option} is not used");
             sink.warning(span.clone(), message, None);
+        }
+    }
+}
+
+/// The name of the SASL extension that an option of the module stands for (KIP-768).
+fn extension<'o>(login: &Jaas, option: &'o str) -> Option<&'o str> {
+    let bearer = login.module == LoginModule::OAuthBearer;
+    option.strip_prefix("extension_").filter(|_| bearer)
+}
+
+/// Lays the extensions over the table as librdkafka writes them, all in one property.
+fn add_extensions(
+    kafka: &mut DeTable<'_>,
+    set: &BTreeMap<String, Spanned<String>>,
+    login: &Jaas,
+    span: &Range<usize>,
+) -> Result<(), String> {
+    let options = login.options.iter();
+    let pairs: Vec<(&str, &str)> = options
+        .filter_map(|(option, value)| Some((extension(login, option)?, value.expose())))
+        .collect();
+    let Some((first, _)) = pairs.first() else {
+        return Ok(());
+    };
+    let ambiguous = |value: &str| value.split(',').skip(1).any(|part| part.contains('='));
+    if let Some((name, _)) = pairs.iter().find(|(_, value)| ambiguous(value)) {
+        return Err(format!(
+            "option extension_{name} looks like several extensions"
+        ));
+    }
+    match set.get(EXTENSIONS) {
+        Some(other) if other.span().is_empty() == span.is_empty() => Err(format!(
+            "extension_{first} says the same as {EXTENSIONS}; keep one of them"
+        )),
+        Some(_) => Ok(()),
+        None => {
+            let pairs = pairs.iter().map(|(name, value)| format!("{name}={value}"));
+            let pairs = pairs.collect::<Vec<_>>().join(",");
+            insert(kafka, span.start, EXTENSIONS.to_owned(), pairs);
+            Ok(())
         }
     }
 }
@@ -198,6 +246,7 @@ fn fits(module: LoginModule, mechanism: &str) -> bool {
         LoginModule::Plain => mechanism.eq_ignore_ascii_case("PLAIN"),
         LoginModule::Scram => mechanism.to_ascii_uppercase().starts_with("SCRAM-"),
         LoginModule::OAuthBearer => mechanism.eq_ignore_ascii_case("OAUTHBEARER"),
+        LoginModule::MskIam => mechanism.eq_ignore_ascii_case("AWS_MSK_IAM"),
     }
 }
 
@@ -215,6 +264,16 @@ fn keys_of(login: &Jaas) -> &'static [(&'static str, &'static str)] {
                 "sasl.oauthbearer.client.credentials.client.secret",
             ),
             ("scope", "sasl.oauthbearer.scope"),
+        ],
+        // The README of aws-msk-iam-auth.
+        LoginModule::MskIam => &[
+            ("awsProfileName", "sasl.aws.profile"),
+            ("awsRoleArn", "sasl.aws.role.arn"),
+            ("awsRoleSessionName", "sasl.aws.role.session.name"),
+            ("awsRoleExternalId", "sasl.aws.role.external.id"),
+            ("awsRoleAccessKeyId", "sasl.aws.access.key.id"),
+            ("awsRoleSecretAccessKey", "sasl.aws.secret.access.key"),
+            ("awsRoleSessionToken", "sasl.aws.session.token"),
         ],
     }
 }

@@ -178,3 +178,76 @@ fn a_jaas_login_stands_for_user_and_password_and_contradictions_are_refused() {
     let (_dir, loaded) = load(JAVA, 0o600, "sasl.username = \"carol\"");
     assert_eq!(login(loaded.unwrap().config.kafka.sasl).username, "carol");
 }
+
+/// As Confluent's pages have it for a Java client with an identity provider.
+#[test]
+fn a_java_file_with_client_credentials_and_extensions_is_taken_whole() {
+    let module = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule";
+    let java = |options: &str| {
+        format!(
+            "bootstrap.servers=k:1\nsecurity.protocol=SASL_SSL\nsasl.mechanism=OAUTHBEARER\n\
+             sasl.oauthbearer.token.endpoint.url=https://idp.example/token\n\
+             sasl.login.callback.handler.class=org.apache.kafka.common.security.oauthbearer.\
+             secured.OAuthBearerLoginCallbackHandler\n\
+             sasl.jaas.config={module} required clientId='edge' clientSecret='canary' \
+             scope='kafka' {options};\n"
+        )
+    };
+    let extensions = "extension_logicalCluster='lkc-1' extension_identityPoolId='pool-1,pool-2'";
+    let (_dir, loaded) = load(&java(extensions), 0o600, "");
+    let loaded = loaded.unwrap_or_else(|report| panic!("{report}"));
+    assert!(
+        loaded.warnings.diagnostics.is_empty(),
+        "{}",
+        loaded.warnings
+    );
+    let Some(SaslConfig::Bearer(bearer)) = loaded.config.kafka.sasl else {
+        panic!("no bearer login");
+    };
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let expected = [
+        pair("logicalCluster", "lkc-1"),
+        pair("identityPoolId", "pool-1,pool-2"),
+    ];
+    assert_eq!(bearer.extensions, expected);
+    // The table wins over the file.
+    let lines = "sasl.oauthbearer.extensions = \"logicalCluster=lkc-2\"";
+    let (_dir, loaded) = load(&java(extensions), 0o600, lines);
+    match loaded.unwrap().config.kafka.sasl {
+        Some(SaslConfig::Bearer(bearer)) => {
+            assert_eq!(bearer.extensions, [pair("logicalCluster", "lkc-2")]);
+        }
+        other => panic!("{other:?}"),
+    }
+    for (options, words) in [
+        ("extension_auth='x'", "is no extension"),
+        ("extension_a='1,b=2'", "looks like several extensions"),
+    ] {
+        let text = refusal(&java(options), "");
+        assert!(text.contains(words) && !text.contains("canary"), "{text}");
+    }
+}
+
+/// As the pages of Amazon MSK have it.
+#[test]
+fn a_java_file_with_the_login_module_of_aws_is_taken_whole() {
+    let java = "bootstrap.servers=b-1.x.kafka.eu-west-1.amazonaws.com:9098\n\
+        security.protocol=SASL_SSL\nsasl.mechanism=AWS_MSK_IAM\n\
+        sasl.jaas.config=software.amazon.msk.auth.iam.IAMLoginModule required \
+        awsRoleArn=\"arn:aws:iam::1:role/edge\" awsStsRegion=\"eu-west-1\";\n\
+        sasl.client.callback.handler.class=\
+        software.amazon.msk.auth.iam.IAMClientCallbackHandler\n";
+    let (_dir, loaded) = load(java, 0o600, "");
+    let loaded = loaded.unwrap_or_else(|report| panic!("{report}"));
+    match loaded.config.kafka.sasl {
+        Some(SaslConfig::Aws(aws)) => {
+            assert_eq!(aws.role.unwrap().arn, "arn:aws:iam::1:role/edge");
+        }
+        other => panic!("{other:?}"),
+    }
+    let warnings = loaded.warnings.to_string();
+    assert!(
+        warnings.contains("option awsStsRegion is not used"),
+        "{warnings}"
+    );
+}

@@ -6,7 +6,7 @@ use toml::de::DeValue;
 
 use super::names::{FIXED, refusal};
 use super::security;
-use super::{Context, bootstrap, delivery, topic, transaction};
+use super::{Context, bootstrap, delivery, partitioner, topic, transaction};
 use crate::config::overlay::{JAAS_CONFIG, PROPERTIES_FILE};
 use crate::config::quantity::whole_number;
 use crate::config::report::Sink;
@@ -63,6 +63,7 @@ pub(super) fn read(
     read_client_id(&mut section, &mut kafka);
     read_batching(&mut section, &mut kafka);
     read_times(&mut section, &mut kafka);
+    kafka.partitioner = partitioner::read(&mut section);
     delivery::read(&mut section, &mut kafka);
     kafka.compression = read_compression(&mut section);
     kafka.topic_patience = read_patience(&mut section, kafka.topic_patience);

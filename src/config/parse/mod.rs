@@ -20,6 +20,7 @@ mod delivery;
 mod input;
 mod kafka;
 mod names;
+mod partitioner;
 mod route;
 mod security;
 mod spool;
@@ -115,7 +116,8 @@ impl<'a> Tables<'a> {
         };
         let inputs = input::read_all(self.input.as_ref(), around, sink);
         let kafka = kafka::read(self.kafka.as_ref(), context, sink);
-        let routes = route::read_all(self.route.as_ref(), sink);
+        let partitioner = kafka.as_ref().map(|kafka| kafka.partitioner);
+        let routes = route::read_all(self.route.as_ref(), partitioner.unwrap_or_default(), sink);
         let routing = route::read_routing(self.routing.as_ref(), sink);
         let log = read_log(self.log.as_ref(), sink);
         let control = read_control(self.control.as_ref(), sink);

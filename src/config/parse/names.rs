@@ -21,20 +21,22 @@ const SERIALIZERS: &[&str] = &[
 
 pub(super) const FIXED: &[Fixed] = &[
     Fixed {
-        name: "partitioner.class",
-        accepted: &["org.apache.kafka.clients.producer.internals.defaultpartitioner"],
-        reason: "routes say it: spread = \"round-robin\" or \"sticky\" for events without a key, \
-            as RoundRobinPartitioner and UniformStickyPartitioner do; other classes are Java code",
-    },
-    Fixed {
-        name: "partitioner",
-        accepted: &["murmur2_random"],
-        reason: "keys are spread as the Java client does it; remove the line",
-    },
-    Fixed {
         name: "allow.auto.create.topics",
         accepted: &["false"],
         reason: "it leaves partitions and replicas to the broker; use topic.auto.create = true",
+    },
+    Fixed {
+        name: "sasl.login.callback.handler.class",
+        accepted: &[
+            "org.apache.kafka.common.security.oauthbearer.oauthbearerlogincallbackhandler",
+            "org.apache.kafka.common.security.oauthbearer.secured.oauthbearerlogincallbackhandler",
+        ],
+        reason: "it names Java code; Kafka's own for client credentials is the only one known",
+    },
+    Fixed {
+        name: "sasl.client.callback.handler.class",
+        accepted: &["software.amazon.msk.auth.iam.iamclientcallbackhandler"],
+        reason: "it names Java code; that of AWS IAM for Amazon MSK is the only one known",
     },
     Fixed {
         name: "ssl.truststore.type",
@@ -108,7 +110,6 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
         "queue.buffering.max.messages",
         "use buffer.memory; what waits is on disk",
     ),
-    ("sasl.client.callback.handler.class", "it names Java code"),
     (
         "sasl.kerberos.",
         "Kerberos is not supported; use SCRAM-SHA-512 over SASL_SSL",
@@ -134,16 +135,18 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
         "TLS 1.3 and the strong suites of TLS 1.2 are fixed",
     ),
     ("ssl.curves.list", "the key exchange groups are fixed"),
-    ("ssl.enabled.protocols", "TLS 1.2 and 1.3 are fixed"),
     ("ssl.engine.factory.class", "it names Java code"),
     ("ssl.keymanager.algorithm", "it names Java code"),
     ("ssl.provider", "it names Java code"),
     ("ssl.secure.random.implementation", "it names Java code"),
     ("ssl.trustmanager.algorithm", "it names Java code"),
-    ("ssl.protocol", "TLS 1.2 and 1.3 are fixed"),
     (
         "ssl.truststore.password",
         "only PEM files are read, and they have no password",
+    ),
+    (
+        "sticky.partitioning.linger.ms",
+        "events without a key stay with a partition for one batch; use linger.ms",
     ),
     (
         "transaction.two.phase.commit.enable",

@@ -233,8 +233,10 @@ fn kafka_properties_that_could_lose_or_reorder_events_are_refused_with_the_reaso
             "transaction.two.phase.commit.enable = true",
             "committed by Spoolway alone",
         ),
-        ("partitioner.class = \"x\"", "other classes are Java code"),
-        ("partitioner.ignore.keys = true", "follows from the key"),
+        (
+            "partitioner.availability.timeout.ms = 1",
+            "follows from the key",
+        ),
         ("delivery.timeout.ms = 10000", "is less than linger.ms and"),
         ("max.in.flight.requests.per.connection = 6", "use 1 to 5"),
         ("sasl.kerberos.service.name = \"k\"", "Kerberos"),

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ProtocolVersion};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ProtocolVersion, SupportedProtocolVersion};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::config::TlsConfig;
 use crate::config::certificate::Facts;
+use crate::config::{TlsConfig, TlsVersions};
 
 mod failure;
 mod files;
@@ -110,7 +111,7 @@ fn client_config(config: &TlsConfig) -> Result<Ours, TlsFailure> {
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(spoken(config.versions))
         .map_err(setup)?;
     let verifier = verifier(config, &provider)?;
     let authorities = verifier.trusted.iter();
@@ -136,6 +137,18 @@ fn client_config(config: &TlsConfig) -> Result<Ours, TlsFailure> {
         ours,
         authority,
     })
+}
+
+/// What rustls is to speak, the newest first.
+static VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+
+fn spoken(versions: TlsVersions) -> &'static [&'static SupportedProtocolVersion] {
+    let [newest @ .., oldest] = &VERSIONS;
+    match versions {
+        TlsVersions::Both => &VERSIONS,
+        TlsVersions::Only1_2 => std::slice::from_ref(oldest),
+        TlsVersions::Only1_3 => newest,
+    }
 }
 
 fn verifier(

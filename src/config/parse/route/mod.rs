@@ -11,7 +11,7 @@ use toml::de::DeValue;
 
 use crate::config::report::Sink;
 use crate::config::section::{Entry, Section};
-use crate::config::{Compression, RouteConfig, RoutingConfig};
+use crate::config::{Compression, Partitioner, RouteConfig, RoutingConfig};
 use crate::route::spec::{
     HeaderSpec, KeySpec, Matching, NoMatch, PartitionSpec, RouteSpec, Spread,
 };
@@ -43,12 +43,16 @@ const BATCH_EVENTS_MAX: u64 = 1_000_000;
 const GZIP_LEVEL: u32 = 6;
 const ZSTD_LEVEL: i32 = 3;
 
-/// Reads all of them.
-pub(super) fn read_all(entry: Option<&Entry<'_>>, sink: &mut Sink) -> Vec<RouteConfig> {
+/// Reads all of them; `partitioner` is what `[kafka]` says about partitions.
+pub(super) fn read_all(
+    entry: Option<&Entry<'_>>,
+    partitioner: Partitioner,
+    sink: &mut Sink,
+) -> Vec<RouteConfig> {
     let entries = super::tables("[[route]]", entry, ROUTES_MAX, sink);
     let routes: Vec<RouteConfig> = entries
         .iter()
-        .filter_map(|entry| read(entry, sink))
+        .filter_map(|entry| read(entry, partitioner, sink))
         .collect();
     for (index, (route, entry)) in routes.iter().zip(&entries).enumerate() {
         let earlier = routes.iter().take(index);
@@ -92,7 +96,7 @@ pub(super) fn read_routing(entry: Option<&Entry<'_>>, sink: &mut Sink) -> Routin
     routing
 }
 
-fn read(entry: &Entry<'_>, sink: &mut Sink) -> Option<RouteConfig> {
+fn read(entry: &Entry<'_>, partitioner: Partitioner, sink: &mut Sink) -> Option<RouteConfig> {
     let mut section = super::table("[[route]]", entry, sink)?;
     let preset = preset::read(&mut section);
     let name = section.text("name").map(Spanned::into_inner);
@@ -111,7 +115,9 @@ fn read(entry: &Entry<'_>, sink: &mut Sink) -> Option<RouteConfig> {
         ("sticky", Spread::Sticky),
         ("round-robin", Spread::RoundRobin),
     ];
-    let spread = section.choice("spread", preset.spread, &spreads);
+    let spread = partitioner.spread.unwrap_or(preset.spread);
+    let spread = section.choice("spread", spread, &spreads);
+    let partition_by_key = section.flag("partition_by_key", partitioner.by_key);
     let headers = read_headers(&mut section);
     let timestamp = read_timestamp(&mut section);
     let payload = payload::read(&mut section, &preset);
@@ -136,6 +142,7 @@ fn read(entry: &Entry<'_>, sink: &mut Sink) -> Option<RouteConfig> {
             partition,
             default_partition,
             spread,
+            partition_by_key,
             headers,
             id_header,
             payload,

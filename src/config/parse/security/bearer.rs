@@ -160,17 +160,24 @@ fn is_safe(url: &str) -> bool {
     url.starts_with("https://") || local.iter().any(|prefix| url.starts_with(prefix))
 }
 
-/// `name=value` pairs with commas; names are letters and values printable (KIP-342).
+/// `name=value` pairs with commas; names are letters and values printable (KIP-342). A part
+/// without `=` belongs to the value before it: several identity pools are one extension.
 fn read_extensions(section: &mut Section<'_, '_>, text: &Spanned<String>) -> Vec<(String, String)> {
-    let mut pairs = Vec::new();
+    let mut pairs: Vec<(String, String)> = Vec::new();
     for pair in text
         .get_ref()
         .split(',')
         .filter(|pair| !pair.trim().is_empty())
     {
+        let printable = |text: &str| text.chars().all(|c| c.is_ascii_graphic() || c == ' ');
+        let goes_on = !pair.contains('=') && printable(pair);
+        if let Some((_, value)) = pairs.last_mut().filter(|_| goes_on) {
+            *value += &format!(",{}", pair.trim());
+            continue;
+        }
         let (name, value) = pair.trim().split_once('=').unwrap_or((pair, ""));
         let named = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphabetic());
-        let valued = !value.is_empty() && value.chars().all(|c| c.is_ascii_graphic() || c == ' ');
+        let valued = !value.is_empty() && printable(value);
         if named && valued && name != "auth" {
             pairs.push((name.to_owned(), value.to_owned()));
         } else {

@@ -13,6 +13,7 @@ mod secret;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod versions;
 
 const ALLOW_PLAINTEXT: &str = "allow_sasl_plaintext";
 

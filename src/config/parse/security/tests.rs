@@ -294,12 +294,13 @@ fn a_bearer_token_comes_from_a_secret_a_file_url_or_an_endpoint() {
     let client = "sasl.oauthbearer.token.endpoint.url = \"https://idp/token\"\n\
                   sasl.oauthbearer.client.id = \"edge\"\nsasl.oauthbearer.scope = \"kafka\"\n\
                   sasl.oauthbearer.client.secret = { env = \"S\" }\n\
-                  sasl.oauthbearer.extensions = \"logicalCluster=lkc-1, identityPoolId=pool-2\"";
+                  sasl.oauthbearer.extensions = \"logicalCluster=lkc-1, \
+                  identityPoolId=pool-2, pool-3\"";
     match with(client) {
         Ok(SaslConfig::Bearer(bearer)) => {
             assert_eq!(
                 bearer.extensions[1],
-                ("identityPoolId".into(), "pool-2".into())
+                ("identityPoolId".into(), "pool-2,pool-3".into())
             );
             assert!(matches!(bearer.token, TokenSource::Oidc(oidc) if oidc.client_id == "edge"));
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use toml::Spanned;
 
 use super::secret::read_secret;
-use super::{Protocol, refuse_unused};
+use super::{Protocol, refuse_unused, versions};
 use crate::config::certificate::{Facts, in_words};
 use crate::config::parse::Context;
 use crate::config::pem::{PemError, revocation_lists};
@@ -41,6 +41,8 @@ struct Given<'a> {
     revoked: Option<Entry<'a>>,
     algorithm: Option<Entry<'a>>,
     verify: Option<Entry<'a>>,
+    enabled: Option<Entry<'a>>,
+    protocol: Option<Entry<'a>>,
 }
 
 impl<'a> Given<'a> {
@@ -57,10 +59,12 @@ impl<'a> Given<'a> {
             revoked: section.take(REVOKED),
             algorithm: section.take(ALGORITHM),
             verify: section.take(VERIFY),
+            enabled: section.take(versions::ENABLED),
+            protocol: section.take(versions::PROTOCOL),
         }
     }
 
-    fn named(&self) -> [(&'static str, &Option<Entry<'a>>); 11] {
+    fn named(&self) -> [(&'static str, &Option<Entry<'a>>); 13] {
         [
             (CA, &self.ca),
             (CA_TEXT, &self.ca_text),
@@ -73,6 +77,8 @@ impl<'a> Given<'a> {
             (REVOKED, &self.revoked),
             (ALGORITHM, &self.algorithm),
             (VERIFY, &self.verify),
+            (versions::ENABLED, &self.enabled),
+            (versions::PROTOCOL, &self.protocol),
         ]
     }
 }
@@ -94,6 +100,7 @@ pub(super) fn read(
         }
         return None;
     }
+    let versions = versions::read(section, given.enabled.as_ref(), given.protocol.as_ref());
     let ca = read_pem(section, (CA, given.ca), (CA_TEXT, given.ca_text), context);
     if let Some(ca) = ca.as_ref().filter(|_| context.probe_files) {
         probe_certificates(section, ca, CA);
@@ -133,6 +140,7 @@ pub(super) fn read(
         verify_hostname,
         verify_certificate,
         crl_file: revoked.map(Spanned::into_inner),
+        versions,
     })
 }
 

@@ -1,9 +1,37 @@
-//! The keys of `[kafka]`: official property names, and the few of ours.
+//! The keys of `[kafka]`: official property names, and the few of ours. Those about
+//! encryption and logins are in `security`.
 
 use super::{Key, Kind};
 
+mod security;
+
+use security::SECURITY;
+
 /// `[kafka]`
-pub(super) const KAFKA: &[Key] = &[
+pub(super) const KAFKA: &[Key] = &joined();
+
+const COUNT: usize = CLIENT.len() + SECURITY.len() + PRODUCER.len();
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "in a constant a wrong index does not compile"
+)]
+const fn joined() -> [Key; COUNT] {
+    let parts = [CLIENT, SECURITY, PRODUCER];
+    let mut keys = [CLIENT[0]; COUNT];
+    let (mut part, mut at, mut next) = (0, 0, 0);
+    while next < COUNT {
+        if at == parts[part].len() {
+            (part, at) = (part + 1, 0);
+        }
+        keys[next] = parts[part][at];
+        (at, next) = (at + 1, next + 1);
+    }
+    keys
+}
+
+/// Where the cluster is, and what we are called.
+const CLIENT: &[Key] = &[
     Key {
         name: "bootstrap.servers",
         kind: Kind::List,
@@ -33,104 +61,6 @@ pub(super) const KAFKA: &[Key] = &[
         effect: "name of this host in the broker's logs and quotas",
     },
     Key {
-        name: "security.protocol",
-        kind: Kind::Choice(&["PLAINTEXT", "SSL", "SASL_SSL", "SASL_PLAINTEXT"]),
-        also: &[],
-        default: "`SSL`, or `SASL_SSL` with a `sasl.` key",
-        range: "`PLAINTEXT`, `SSL`, `SASL_SSL`, `SASL_PLAINTEXT`",
-        effect: "encryption and login; keys of a layer that it leaves out are refused",
-    },
-    Key {
-        name: "allow_sasl_plaintext",
-        kind: Kind::Flag,
-        also: &[],
-        default: "`false`",
-        range: "",
-        effect: "required for `SASL_PLAINTEXT`, which shows logins and events to the network",
-    },
-    Key {
-        name: "ssl.ca.location",
-        kind: Kind::Text,
-        also: &["ssl.truststore.location"],
-        default: "the system's roots",
-        range: "PEM file",
-        effect: "certificate authorities that replace the system's, or the broker's own \
-            self-signed certificate",
-    },
-    Key {
-        name: "ssl.ca.pem",
-        kind: Kind::Secret,
-        also: &["ssl.truststore.certificates"],
-        default: "none",
-        range: "PEM text, also without its BEGIN and END lines; or as a secret",
-        effect: "the same as text",
-    },
-    Key {
-        name: "ssl.certificate.location",
-        kind: Kind::Text,
-        also: &["ssl.keystore.location"],
-        default: "none",
-        range: "PEM file, leaf first",
-        effect: "client certificate; needs the key, except a keystore, which holds both",
-    },
-    Key {
-        name: "ssl.certificate.pem",
-        kind: Kind::Secret,
-        also: &["ssl.keystore.certificate.chain"],
-        default: "none",
-        range: "as `ssl.ca.pem`",
-        effect: "the same as text",
-    },
-    Key {
-        name: "ssl.key.location",
-        kind: Kind::Text,
-        also: &[],
-        default: "none",
-        range: "PEM file: PKCS#8, PKCS#1 or SEC1",
-        effect: "its private key",
-    },
-    Key {
-        name: "ssl.key.pem",
-        kind: Kind::Secret,
-        also: &["ssl.keystore.key"],
-        default: "none",
-        range: "as `ssl.ca.pem`",
-        effect: "the same as text",
-    },
-    Key {
-        name: "ssl.key.password",
-        kind: Kind::Secret,
-        also: &["ssl.keystore.password"],
-        default: "none",
-        range: "see below",
-        effect: "opens an encrypted PKCS#8 key",
-    },
-    Key {
-        name: "ssl.crl.location",
-        kind: Kind::Text,
-        also: &[],
-        default: "none",
-        range: "PEM file",
-        effect: "revocation lists: a broker whose certificate is on one, on none, or on one \
-            past its time is refused",
-    },
-    Key {
-        name: "enable.ssl.certificate.verification",
-        kind: Kind::Flag,
-        also: &[],
-        default: "`true`",
-        range: "",
-        effect: "`false` trusts every broker: for tests only, with a loud warning",
-    },
-    Key {
-        name: "ssl.endpoint.identification.algorithm",
-        kind: Kind::Choice(&["https", ""]),
-        also: &[],
-        default: "`https`",
-        range: "`https`, or `\"\"`",
-        effect: "`\"\"` switches the verification of host names off, with a loud warning",
-    },
-    Key {
         name: "properties_file",
         kind: Kind::Text,
         also: &[],
@@ -139,173 +69,10 @@ pub(super) const KAFKA: &[Key] = &[
         effect: "a Java `client.properties`, taken whole: each property counts as if it stood \
             in this table, and what this table says wins; not one of Kafka's",
     },
-    Key {
-        name: "sasl.jaas.config",
-        kind: Kind::Secret,
-        also: &[],
-        default: "none",
-        range: "`PlainLoginModule`, `ScramLoginModule`, `OAuthBearerLoginModule`",
-        effect: "the login of a Java client, instead of user name and password",
-    },
-    Key {
-        name: "sasl.mechanism",
-        kind: Kind::Choice(&[
-            "PLAIN",
-            "SCRAM-SHA-256",
-            "SCRAM-SHA-512",
-            "OAUTHBEARER",
-            "AWS_MSK_IAM",
-        ]),
-        also: &["sasl.mechanisms"],
-        default: "required with SASL",
-        range: "`PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `OAUTHBEARER`, `AWS_MSK_IAM`",
-        effect: "how the login is proven; see [logins](logins.md)",
-    },
-    Key {
-        name: "sasl.username",
-        kind: Kind::Text,
-        also: &[],
-        default: "required with PLAIN and SCRAM",
-        range: "",
-        effect: "user name",
-    },
-    Key {
-        name: "sasl.password",
-        kind: Kind::Secret,
-        also: &[],
-        default: "required with PLAIN and SCRAM",
-        range: "see below",
-        effect: "password",
-    },
-    Key {
-        name: "sasl.oauthbearer.method",
-        kind: Kind::Choice(&["token", "oidc", "aws-msk-iam"]),
-        also: &[],
-        default: "by the keys below",
-        range: "`token`, `oidc`, `aws-msk-iam`",
-        effect: "where the token of OAUTHBEARER comes from",
-    },
-    Key {
-        name: "sasl.oauthbearer.access.token",
-        kind: Kind::Secret,
-        also: &[],
-        default: "none",
-        range: "see below",
-        effect: "the token itself, read again at each login",
-    },
-    Key {
-        name: "sasl.oauthbearer.token.endpoint.url",
-        kind: Kind::Text,
-        also: &[],
-        default: "none",
-        range: "`https://…`, `file:///…`",
-        effect: "where client credentials are changed for a token, or a file that holds one",
-    },
-    Key {
-        name: "sasl.oauthbearer.client.credentials.client.id",
-        kind: Kind::Text,
-        also: &["sasl.oauthbearer.client.id"],
-        default: "required with an endpoint",
-        range: "",
-        effect: "the client",
-    },
-    Key {
-        name: "sasl.oauthbearer.client.credentials.client.secret",
-        kind: Kind::Secret,
-        also: &["sasl.oauthbearer.client.secret"],
-        default: "required with an endpoint",
-        range: "see below",
-        effect: "its secret",
-    },
-    Key {
-        name: "sasl.oauthbearer.scope",
-        kind: Kind::Text,
-        also: &[],
-        default: "none",
-        range: "",
-        effect: "scope to ask for",
-    },
-    Key {
-        name: "sasl.oauthbearer.extensions",
-        kind: Kind::Text,
-        also: &[],
-        default: "none",
-        range: "`name=value` with commas",
-        effect: "sent beside the token, as `logicalCluster` and `identityPoolId` of Confluent \
-            Cloud",
-    },
-    Key {
-        name: "https.ca.location",
-        kind: Kind::Text,
-        also: &[],
-        default: "the system's roots",
-        range: "PEM file",
-        effect: "certificate authorities of token endpoints and AWS",
-    },
-    Key {
-        name: "sasl.aws.region",
-        kind: Kind::Text,
-        also: &[],
-        default: "by the broker's name, else `AWS_REGION`",
-        range: "",
-        effect: "region of the MSK cluster",
-    },
-    Key {
-        name: "sasl.aws.access.key.id",
-        kind: Kind::Text,
-        also: &[],
-        default: "see [logins](logins.md)",
-        range: "",
-        effect: "AWS access key; without it the usual sources are asked",
-    },
-    Key {
-        name: "sasl.aws.secret.access.key",
-        kind: Kind::Secret,
-        also: &[],
-        default: "none",
-        range: "see below",
-        effect: "its secret",
-    },
-    Key {
-        name: "sasl.aws.session.token",
-        kind: Kind::Secret,
-        also: &[],
-        default: "none",
-        range: "see below",
-        effect: "of temporary keys",
-    },
-    Key {
-        name: "sasl.aws.profile",
-        kind: Kind::Text,
-        also: &[],
-        default: "`AWS_PROFILE`, else `default`",
-        range: "",
-        effect: "profile in `~/.aws`",
-    },
-    Key {
-        name: "sasl.aws.role.arn",
-        kind: Kind::Text,
-        also: &[],
-        default: "none",
-        range: "`arn:…`",
-        effect: "role to assume with these credentials",
-    },
-    Key {
-        name: "sasl.aws.role.session.name",
-        kind: Kind::Text,
-        also: &[],
-        default: "`spoolway`",
-        range: "",
-        effect: "its name in CloudTrail",
-    },
-    Key {
-        name: "sasl.aws.role.external.id",
-        kind: Kind::Text,
-        also: &[],
-        default: "none",
-        range: "",
-        effect: "what the role's trust policy may ask for",
-    },
+];
+
+/// How events are sent.
+const PRODUCER: &[Key] = &[
     Key {
         name: "acks",
         kind: Kind::Any,
@@ -421,6 +188,25 @@ pub(super) const KAFKA: &[Key] = &[
         default: "16777216",
         range: "1MiB to 1GiB, at least `max.request.size`",
         effect: "bytes of batches built and not yet acknowledged",
+    },
+    Key {
+        name: "partitioner.class",
+        kind: Kind::Text,
+        also: &["partitioner"],
+        default: "by the route",
+        range: "`DefaultPartitioner`, `RoundRobinPartitioner`, `UniformStickyPartitioner`, each \
+            also with its Java package; `murmur2_random`, `random`",
+        effect: "default of `spread` and `partition_by_key` in every route, instead of a \
+            preset's: the key decides; each event in turn; batch by batch. The last two, and \
+            `random`, take no account of the key",
+    },
+    Key {
+        name: "partitioner.ignore.keys",
+        kind: Kind::Flag,
+        also: &[],
+        default: "`false`",
+        range: "",
+        effect: "`true` sets `partition_by_key = false` in every route that does not set it",
     },
     Key {
         name: "request.timeout.ms",

@@ -49,6 +49,9 @@ pub(super) struct Generation {
     pub(super) state: State,
     /// Turn of the cursor's last look; the lowest is closed first.
     pub(super) used: u64,
+    /// What is resolved of a closed one, when the disk refused to take it: the database tells
+    /// less than that.
+    pub(super) unwritten: Option<Box<Tracker>>,
 }
 
 impl Generation {

@@ -4,10 +4,11 @@
 //! again once there is room. It is never used to take more events.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 
 /// Measured: 1 MiB was not enough to open and drain a database on a full disk, 2 MiB was.
 const SMALLEST: u64 = 2 * 1024 * 1024;
@@ -46,11 +47,21 @@ impl Reserve {
             return Ok(());
         }
         let file = File::create(&self.path)?;
-        let made = fallocate(&file, FallocateFlags::empty(), 0, self.bytes);
+        let made = match fallocate(&file, FallocateFlags::empty(), 0, self.bytes) {
+            // Not every file system can; each can be written to.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.fill(&file),
+            other => other.map_err(Into::into),
+        };
         if made.is_err() {
             self.release();
         }
-        Ok(made?)
+        made
+    }
+
+    /// Writes the file full, durably: only then is the space really taken.
+    fn fill(&self, mut file: &File) -> io::Result<()> {
+        io::copy(&mut io::repeat(0).take(self.bytes), &mut file)?;
+        file.sync_all()
     }
 
     /// Gives the space back to the file system.

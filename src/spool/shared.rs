@@ -23,6 +23,9 @@ use crate::proof::Seq;
 /// Most bytes of committed blocks kept for a cursor that keeps up.
 const HAND_BYTES: usize = 2 * 1024 * 1024;
 
+/// The same error is not logged again for this long: some things are tried five times a second.
+const SAME_ERROR: Duration = Duration::from_secs(30);
+
 /// The reserve is made only when this many times its size is free.
 const RESERVE_ROOM: u64 = 4;
 
@@ -73,10 +76,26 @@ pub(super) struct Meters {
     pub(super) commits: u64,
     pub(super) flush: Histogram,
     pub(super) last_error: Option<String>,
+    /// When that was logged.
+    told_at: Option<Instant>,
     pub(super) payload_bytes: u64,
     pub(super) stored_bytes: u64,
     pub(super) checkpoints: usize,
     pub(super) checkpoint_loss: Option<CheckpointLoss>,
+}
+
+impl Meters {
+    /// Notes an error; true when it is to be logged.
+    fn is_news(&mut self, text: String, now: Instant) -> bool {
+        let is_same = self.last_error.as_ref() == Some(&text);
+        let was_told = self.told_at.is_some_and(|at| now < at + SAME_ERROR);
+        if is_same && was_told {
+            return false;
+        }
+        self.last_error = Some(text);
+        self.told_at = Some(now);
+        true
+    }
 }
 
 /// A function to be run when blocks may be read.
@@ -205,10 +224,13 @@ impl Shared {
         }
     }
 
-    /// Remembers the last thing that failed, for status and log.
+    /// Remembers the last thing that failed, for status and log. What fails again and again in
+    /// the same way is logged once in [`SAME_ERROR`].
     pub(super) fn failed(&self, what: &str, error: &dyn std::fmt::Display) {
-        tracing::error!(%error, "{what}");
-        lock(&self.meters).last_error = Some(format!("{what}: {error}"));
+        let text = format!("{what}: {error}");
+        if lock(&self.meters).is_news(text, Instant::now()) {
+            tracing::error!(%error, "{what}");
+        }
     }
 
     /// Runs a disk operation that may hang; [`Shared::busy_for`] tells how long it lasts.
@@ -235,4 +257,24 @@ impl Shared {
 /// Directory of the generation whose first event is `first`.
 pub(super) fn generation_dir(dir: &Path, first: Seq) -> PathBuf {
     dir.join(format!("gen-{first:020}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_repeats_is_logged_once_in_a_while_and_another_one_at_once() {
+        let mut meters = Meters::default();
+        let start = Instant::now();
+        let mut told = 0;
+        for round in 0..1500 {
+            let now = start + Duration::from_millis(200) * round;
+            told += u32::from(meters.is_news("disk: away".into(), now));
+        }
+        assert_eq!(told, 10, "of 1,500 in five minutes");
+        let now = start + Duration::from_secs(300);
+        assert!(meters.is_news("disk: full".into(), now));
+        assert_eq!(meters.last_error.as_deref(), Some("disk: full"));
+    }
 }

@@ -55,6 +55,8 @@ mod spool_basics;
 mod spool_checkpoints;
 /// The spool on damaged, foreign and full directories.
 mod spool_damage;
+/// The spool on a disk without space.
+mod spool_full;
 /// Spool directories that earlier builds left.
 mod spool_golden;
 /// The spool against a model.

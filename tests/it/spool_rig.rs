@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use spoolway::config::{SpoolCodec, SpoolConfig, WhenFull};
 use spoolway::event::{EventBuf, Source};
 use spoolway::proof::{self, BrokerAuthority, Seq, SeqRange, SeqRanges};
-use spoolway::spool::{DeadLetter, Ledger, OpenError, Opened, Spool, Want};
+use spoolway::spool::{AppendError, DeadLetter, Ledger, OpenError, Opened, Spool, Want};
 
 /// A spool in `dir` with small generations.
 pub(crate) fn config(dir: &Path) -> SpoolConfig {
@@ -73,6 +73,11 @@ impl Rig {
 
     /// Appends and waits for the receipt.
     pub(crate) fn append<T: AsRef<[u8]>>(&self, events: &[T]) -> SeqRange {
+        self.try_append(events).unwrap()
+    }
+
+    /// Appends, if the spool takes it, and waits for the receipt.
+    pub(crate) fn try_append<T: AsRef<[u8]>>(&self, events: &[T]) -> Result<SeqRange, AppendError> {
         let mut buf = EventBuf::default();
         events.iter().for_each(|event| buf.push(event.as_ref()));
         let source = Arc::new(Source::of_input("test"));
@@ -81,7 +86,7 @@ impl Rig {
                 .opened
                 .appender
                 .append(buf, source, 1234, Want::Durable);
-            append.await.unwrap().receipt().await.unwrap().range()
+            Ok(append.await?.receipt().await?.range())
         })
     }
 
@@ -204,14 +209,31 @@ pub(crate) struct Mount(pub(crate) PathBuf);
 
 impl Mount {
     pub(crate) fn tmpfs(path: PathBuf, bytes: u64) -> Option<Self> {
+        Self::tmpfs_of(path, &format!("size={bytes}"))
+    }
+
+    /// With options of its own (tmpfs(5)).
+    pub(crate) fn tmpfs_of(path: PathBuf, options: &str) -> Option<Self> {
+        Self::attach(path, &["-t", "tmpfs", "-o", options, "tmpfs"])
+    }
+
+    /// In a file of `folder`: old, and without `fallocate`.
+    pub(crate) fn ext2(folder: &Path, bytes: u64) -> Option<Self> {
+        let image = folder.join("image");
+        fs::File::create(&image).unwrap().set_len(bytes).unwrap();
+        let mut format = Command::new("mkfs.ext2");
+        let formatted = format.args(["-q", "-F"]).arg(&image).status();
+        formatted.ok().filter(|status| status.success())?;
+        let image = image.to_str().unwrap();
+        Self::attach(folder.join("mounted"), &["-o", "loop", image])
+    }
+
+    fn attach(path: PathBuf, what: &[&str]) -> Option<Self> {
         fs::create_dir_all(&path).unwrap();
-        let size = format!("size={bytes}");
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path);
-        mount
-            .status()
-            .is_ok_and(|status| status.success())
-            .then(|| Self(path))
+        let mounted = mount.args(what).arg(&path).status();
+        mounted.ok().filter(|status| status.success())?;
+        Some(Self(path))
     }
 }
 

@@ -51,6 +51,10 @@ pub(super) struct Committer {
     stored: Vec<u8>,
     since_quota: u64,
     checkpoints: CheckpointTable,
+    /// First event of a generation that could not be begun and is to be removed.
+    leftover: Option<Seq>,
+    /// A newest generation of this size makes way for a new one.
+    rotate_from: u64,
 }
 
 impl Committer {
@@ -61,6 +65,7 @@ impl Committer {
         checkpoints: CheckpointTable,
     ) -> Self {
         let mut committer = Self {
+            rotate_from: shared.config.generation_bytes,
             shared,
             mailbox,
             disk,
@@ -71,6 +76,7 @@ impl Committer {
             stored: Vec::new(),
             since_quota: 0,
             checkpoints,
+            leftover: None,
         };
         if let Some(newest) = lock(&committer.shared.table).newest()
             && let State::Open(open) = &newest.state

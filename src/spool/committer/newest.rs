@@ -1,7 +1,8 @@
 //! The newest generation: begun, given up for a new one, opened again after a failure.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,8 @@ use crate::spool::tracker::Tracker;
 const CLOSING_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Committer {
-    /// Begins a new generation. When that fails the old one simply grows on.
+    /// Begins a new generation. When that fails the old one grows on, once nothing is left of
+    /// the new one.
     pub(super) fn rotate(&mut self) {
         let first = lock(&self.shared.table).durable;
         if first == self.generation {
@@ -29,12 +31,28 @@ impl Committer {
         let begun = self.begin(first);
         if let Err(error) = begun {
             self.shared.failed("cannot begin a new generation", &error);
+            self.leftover = Some(first);
         }
+    }
+
+    /// Removes what a failed rotation left. A start takes the directory of a generation for
+    /// the end of the one before, so nothing may be added to that one until it is gone.
+    pub(super) fn remove_leftover(&mut self) -> io::Result<()> {
+        let Some(first) = self.leftover else {
+            return Ok(());
+        };
+        match fs::remove_dir_all(self.shared.generation_dir(first)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => File::open(&self.shared.dir)?.sync_all()?,
+        }
+        self.leftover = None;
+        Ok(())
     }
 
     /// Makes the generation that begins at `first` the newest. The checkpoints are written
     /// before: blocks of older generations are never looked through for them.
     fn begin(&mut self, first: Seq) -> Result<(), StoreError> {
+        self.remove_leftover()?;
         self.found_checkpoints()?;
         let generation = create(&self.shared, first)?;
         self.adopt(generation);
@@ -148,21 +166,31 @@ impl Committer {
 /// Makes the directory and database of a generation that begins at `first`.
 pub(in crate::spool) fn create(shared: &Shared, first: Seq) -> Result<Generation, StoreError> {
     let dir = shared.generation_dir(first);
-    let opened = Store::open(&dir, shared.config.cache_bytes)?;
-    meta::write(&dir, shared.spool_id, &Meta::Open)?;
-    File::open(&dir)?.sync_all()?;
-    File::open(&shared.dir)?.sync_all()?;
-    opened.store.clear_pages_from(0)?;
+    let store = Store::open(&dir, shared.config.cache_bytes)?.store;
+    if let Err(error) = make_known(shared, &dir, &store) {
+        // The failure just met may well show again at close.
+        let _ = store.close();
+        return Err(error);
+    }
     Ok(Generation {
         first,
         end: first,
-        file_bytes: opened.store.file_bytes(),
+        file_bytes: store.file_bytes(),
         used: 0,
+        unwritten: None,
         state: State::Open(Box::new(OpenGeneration {
-            store: Some(Arc::new(opened.store)),
+            store: Some(Arc::new(store)),
             pages: 0,
             tracker: Tracker::new(first),
             hint: None,
         })),
     })
+}
+
+/// Makes a start find the new generation in `dir`, and nothing in it.
+fn make_known(shared: &Shared, dir: &Path, store: &Store) -> Result<(), StoreError> {
+    meta::write(dir, shared.spool_id, &Meta::Open)?;
+    File::open(dir)?.sync_all()?;
+    File::open(&shared.dir)?.sync_all()?;
+    store.clear_pages_from(0)
 }

@@ -29,6 +29,7 @@ pub(super) struct Written {
 impl Committer {
     /// Writes and flushes `appends`; they are durable afterwards, but nobody knows yet.
     pub(super) fn commit(&mut self, appends: &[Append]) -> Result<Written, StoreError> {
+        self.remove_leftover()?;
         let has_checkpoint = appends.iter().any(|append| append.checkpoint.is_some());
         if has_checkpoint && !self.checkpoints.is_founded() {
             self.write_checkpoints()?;
@@ -181,8 +182,13 @@ impl Committer {
                     .failed("store check", &"sled made a blob, which it never syncs");
             }
         }
-        if file_bytes >= self.shared.config.generation_bytes {
+        if file_bytes >= self.rotate_from {
             self.rotate();
+            // What cannot be begun now is not tried again at each commit.
+            let tried_at = self
+                .leftover
+                .map(|_| file_bytes.saturating_add(QUOTA_EVERY));
+            self.rotate_from = tried_at.unwrap_or(self.shared.config.generation_bytes);
         }
     }
 }

@@ -8,6 +8,7 @@ mod reading;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use super::block::Block;
 use super::error::ReadError;
@@ -18,6 +19,9 @@ use super::shared::{Shared, lock};
 use crate::event::UnixMillis;
 use crate::proof::{Acked, DeadLettered, Seq, SeqRange, SeqRanges};
 
+/// Time between two tries to note what was resolved in a generation that does not open.
+const OWED_PAUSE: Duration = Duration::from_secs(1);
+
 /// Reads the spool in order and resolves events. One per spool, for the drain's thread.
 #[derive(Debug)]
 pub struct Cursor {
@@ -25,6 +29,9 @@ pub struct Cursor {
     mailbox: Arc<Mailbox>,
     position: Seq,
     failures: u32,
+    /// What is resolved and could not be noted, because its generation did not open.
+    owed: Vec<(SeqRange, Ending)>,
+    owed_since: Instant,
 }
 
 impl Cursor {
@@ -34,6 +41,8 @@ impl Cursor {
             mailbox,
             position,
             failures: 0,
+            owed: Vec::new(),
+            owed_since: Instant::now(),
         }
     }
 
@@ -66,6 +75,7 @@ impl Cursor {
         reason = "it goes on after None, unlike an iterator"
     )]
     pub fn next(&mut self) -> Result<Option<Arc<Block>>, ReadError> {
+        self.pay_owed();
         if self.position >= self.shared.durable.load(Ordering::Acquire) {
             return Ok(None);
         }
@@ -132,6 +142,7 @@ impl Cursor {
 
     /// Has what was resolved written down soon (within 200 ms), durably.
     pub fn checkpoint(&mut self) {
+        self.pay_owed();
         let table = lock(&self.shared.table);
         if table.resolved && table.keeper_sleeps {
             self.shared.changed.notify_all();
@@ -177,18 +188,30 @@ impl Cursor {
             while let Some(closed) = self.resolve_open(range, ending) {
                 // A block of a closed generation was in flight: it must be opened for it.
                 let generation = lock(&self.shared.table).holding(closed).map(|g| g.first);
-                if let Some(first) = generation
-                    && let Err(error) = self.open(first)
-                {
-                    // Not written down, so these come again: twice is better than never.
-                    tracing::warn!(%error, "cannot note events as resolved; they will be resent");
-                    break;
-                }
                 range = SeqRange {
                     first: closed,
                     count: (range.end() - closed) as u32,
                 };
+                if let Some(first) = generation
+                    && let Err(error) = self.open(first)
+                {
+                    tracing::warn!(%error, first = range.first, count = range.count,
+                        "cannot note events as resolved yet; a crash would send them again");
+                    self.owed.push((range, ending));
+                    self.owed_since = Instant::now();
+                    break;
+                }
             }
+        }
+    }
+
+    /// Tries again to note what was resolved, once in a while.
+    fn pay_owed(&mut self) {
+        if self.owed.is_empty() || self.owed_since.elapsed() < OWED_PAUSE {
+            return;
+        }
+        for (range, ending) in std::mem::take(&mut self.owed) {
+            self.resolve(&range.into(), ending);
         }
     }
 

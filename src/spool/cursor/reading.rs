@@ -228,10 +228,14 @@ impl Cursor {
             }))
         });
         match opened {
-            Ok(open) => {
+            Ok(mut open) => {
                 let mut table = lock(&self.shared.table);
                 if let Some(generation) = table.generations.get_mut(&first) {
+                    if let Some(tracker) = generation.unwritten.take() {
+                        open.tracker = *tracker;
+                    }
                     generation.state = State::Open(open);
+                    table.resolved = true;
                 }
                 Ok(())
             }

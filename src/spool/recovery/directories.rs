@@ -91,6 +91,7 @@ pub(super) fn fill_table(shared: &Shared, known: &[Known], begin: Seq, marked_en
             file_bytes,
             state,
             used: 0,
+            unwritten: None,
         };
         table.generations.insert(one.first, generation);
         expected = end;
@@ -123,6 +124,7 @@ fn enter_gap(table: &mut Table, first: Seq, end: Seq) {
             file_bytes: 0,
             state,
             used: 0,
+            unwritten: None,
         },
     );
     let reason = "their generation is not in the directory".to_owned();

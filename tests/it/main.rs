@@ -45,6 +45,8 @@ mod route_reload;
 mod route_rig;
 /// What Segment's Kafka destination can say.
 mod route_segment;
+/// What the settings of the four products do to a real Apache Kafka.
+mod route_settings;
 /// What the settings of `[kafka]` do on the wire.
 mod settings;
 /// What writers are told.

@@ -1,12 +1,13 @@
 //! Transactions under kills: a consumer of committed records sees each event exactly once,
-//! whatever dies. No allowance for what was in flight.
+//! whatever dies. No allowance for what was in flight. Kafka's own consumer has to see the
+//! same as ours.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use spoolway_test_support::daemon::Daemon;
-use spoolway_test_support::kafka::Kafka;
 use spoolway_test_support::kafka::wait::wait_for;
+use spoolway_test_support::kafka::{Kafka, Version};
 
 use super::load::Load;
 use super::{
@@ -16,6 +17,9 @@ use super::{
 
 /// Kills by default: what fits a minute. `SPOOLWAY_TXN_KILLS` asks for more.
 const KILLS: u64 = 40;
+
+/// One in so many of them falls to the older Kafka, without KIP-890.
+const OLDER: u64 = 2;
 
 /// Of so many kills one takes the broker as well.
 const BROKER_TOO: u64 = 10;
@@ -44,13 +48,25 @@ fn daemon(kafka: &Kafka, topic: &str) -> Daemon {
         .unwrap()
 }
 
+fn kills() -> u64 {
+    from_env("SPOOLWAY_TXN_KILLS").unwrap_or(KILLS)
+}
+
 #[test]
 fn no_kill_of_daemon_or_broker_loses_or_doubles_what_is_committed() {
+    survive(&mut kafka(), kills());
+}
+
+#[test]
+fn no_kill_of_daemon_or_broker_loses_or_doubles_what_is_committed_to_kafka_3_9() {
+    let mut older = Kafka::builder().version(Version::V3_9).start().unwrap();
+    survive(&mut older, kills().div_ceil(OLDER));
+}
+
+fn survive(kafka: &mut Kafka, kills: u64) {
     const TOPIC: &str = "kill-transactional";
-    let kills = from_env("SPOOLWAY_TXN_KILLS").unwrap_or(KILLS);
-    let mut kafka = kafka();
     let mut rng = rng("transactional");
-    let mut daemon = daemon(&kafka, TOPIC);
+    let mut daemon = daemon(kafka, TOPIC);
     let began = Instant::now();
     let load = Load::start(&daemon.socket(), 0..WRITERS, rng.u64(..));
     for kill in 1..=kills {
@@ -89,8 +105,9 @@ fn no_kill_of_daemon_or_broker_loses_or_doubles_what_is_committed() {
     let all = kafka.admin().read_all(TOPIC).unwrap().len();
     let found = sent.check(&records);
     eprintln!(
-        "transactional: {kills} kills in {took:?}; {} sent, {} acknowledged, {} committed \
+        "transactional, {:?}: {kills} kills in {took:?}; {} sent, {} acknowledged, {} committed \
          records, {} aborted, {} doubled, {} lost",
+        kafka.version(),
         sent.total_sent(),
         sent.total_acked(),
         found.records,
@@ -103,4 +120,11 @@ fn no_kill_of_daemon_or_broker_loses_or_doubles_what_is_committed() {
     assert!(found.out_of_order.is_empty(), "{:?}", found.out_of_order);
     assert!(found.strange.is_empty(), "{:?}", found.strange);
     assert!(sent.total_acked() > 0, "the load was real");
+    let values = records.iter().map(|r| r.value.as_deref().unwrap());
+    let mut ours: Vec<&[u8]> = values.collect();
+    let theirs = kafka.console_consumer_committed(TOPIC).unwrap();
+    let mut theirs: Vec<&[u8]> = theirs.lines().map(str::as_bytes).collect();
+    ours.sort_unstable();
+    theirs.sort_unstable();
+    assert!(ours == theirs, "Kafka's own consumer sees {}", theirs.len());
 }

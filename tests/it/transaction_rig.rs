@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use spoolway_test_support::daemon::{Builder, Daemon, Writer};
-use spoolway_test_support::kafka::Kafka;
 use spoolway_test_support::kafka::wait::wait_for;
+use spoolway_test_support::kafka::{Kafka, Listener};
 
 /// How long a test waits for anything.
 pub(crate) const WITHIN: Duration = Duration::from_secs(60);
@@ -36,6 +36,15 @@ pub(crate) fn instance_at(bootstrap: &str, id: &str) -> Builder {
         .kafka(&format!("transactional.position.topic = \"{positions}\""))
         .kafka("retry.backoff.ms = 20\nretry.backoff.max.ms = 200")
         .kafka("reconnect.backoff.ms = 20\nreconnect.backoff.max.ms = 200")
+}
+
+/// The same as user alice, who may nothing unless a rule says so.
+pub(crate) fn as_alice(daemon: Builder, kafka: &Kafka) -> Builder {
+    daemon
+        .bootstrap(&kafka.address(Listener::SaslPlaintext).to_string())
+        .kafka("security.protocol = \"SASL_PLAINTEXT\"\nallow_sasl_plaintext = true")
+        .kafka("sasl.mechanism = \"PLAIN\"\nsasl.username = \"alice\"")
+        .kafka("sasl.password = \"alice-secret\"")
 }
 
 pub(crate) fn positions(id: &str) -> String {
@@ -93,4 +102,16 @@ pub(crate) fn wait_drained(daemon: &Daemon) {
 
 pub(crate) fn transaction(daemon: &Daemon, key: &str) -> serde_json::Value {
     daemon.status_json().unwrap()["kafka"]["transaction"][key].clone()
+}
+
+/// The same by Kafka's own consumer.
+#[track_caller]
+pub(crate) fn assert_java_sees_each_once(kafka: &Kafka, topic: &str, count: u64) {
+    let mut found = BTreeMap::new();
+    for line in kafka.console_consumer_committed(topic).unwrap().lines() {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        *found.entry(value["n"].as_u64().unwrap()).or_default() += 1;
+    }
+    let expected: BTreeMap<u64, u32> = (0..count).map(|number| (number, 1)).collect();
+    assert_eq!(found, expected);
 }

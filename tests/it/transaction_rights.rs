@@ -7,19 +7,14 @@ use spoolway_test_support::kafka::{Kafka, Listener, Version};
 use spoolway_test_support::wire::{Access, Admin, Operation, Resource};
 
 use crate::transaction_rig::{
-    WITHIN, assert_each_once, daemon, positions, transaction, wait_drained, write,
+    WITHIN, as_alice, assert_each_once, daemon, positions, transaction, wait_drained, write,
 };
 
 const ALICE: &str = "User:alice";
 
 /// A daemon of user alice, who may write the topic of the events and nothing else.
 fn of_alice(kafka: &Kafka, id: &str) -> Daemon {
-    let address = kafka.address(Listener::SaslPlaintext).to_string();
-    let daemon = daemon(kafka, id, 2)
-        .bootstrap(&address)
-        .kafka("security.protocol = \"SASL_PLAINTEXT\"\nallow_sasl_plaintext = true")
-        .kafka("sasl.mechanism = \"PLAIN\"\nsasl.username = \"alice\"")
-        .kafka("sasl.password = \"alice-secret\"");
+    let daemon = as_alice(daemon(kafka, id, 2), kafka);
     kafka.admin().allow_produce("alice", id).unwrap();
     daemon.start().unwrap()
 }

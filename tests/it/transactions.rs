@@ -1,16 +1,17 @@
 //! Transactions against a real Apache Kafka: what a consumer of committed records sees.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use spoolway_test_support::kafka::wait::wait_for;
 use spoolway_test_support::kafka::{Kafka, Version};
+use spoolway_test_support::wire::{Access, Operation, Resource};
 
 use crate::transaction_rig::{
-    WITHIN, assert_each_once, committed, daemon, instance, positions, transaction, wait_drained,
-    write,
+    WITHIN, as_alice, assert_each_once, assert_java_sees_each_once, committed, daemon, instance,
+    positions, transaction, wait_drained, write,
 };
 
 #[test]
@@ -74,6 +75,15 @@ fn a_broker_killed_and_restarted_in_mid_transaction_doubles_nothing() {
         let daemon = daemon(&kafka, "txn-broker", 3).start().unwrap();
         let mut writer = daemon.writer().unwrap();
         let mut sent = 0;
+        for _ in 0..3 {
+            write(&mut writer, sent..sent + 10);
+            sent += 10;
+            wait_drained(&daemon);
+        }
+        // With KIP-890 each transaction has an epoch of its own; without, all share one.
+        let records = kafka.admin().read_all("txn-broker").unwrap();
+        let epochs: BTreeSet<i16> = records.iter().map(|r| r.producer_epoch).collect();
+        assert_eq!(epochs.len() > 1, version == Version::V4_4, "{epochs:?}");
         for _ in 0..2 {
             write(&mut writer, sent..sent + 3_000);
             sent += 3_000;
@@ -84,7 +94,42 @@ fn a_broker_killed_and_restarted_in_mid_transaction_doubles_nothing() {
         }
         wait_drained(&daemon);
         assert_each_once(&kafka, "txn-broker", sent);
+        assert_java_sees_each_once(&kafka, "txn-broker", sent);
     }
+}
+
+#[test]
+fn sessions_that_the_broker_ends_cost_no_transaction() {
+    let kafka = Kafka::builder()
+        .property("connections.max.reauth.ms", "2500")
+        .start()
+        .unwrap();
+    let id = "txn-reauth";
+    let builder = daemon(&kafka, id, 3);
+    let admin = kafka.admin();
+    let allow = |resource, operation| {
+        let allow = Access::Allow;
+        admin.create_acl("User:alice", resource, operation, allow)
+    };
+    allow(Resource::TransactionalId(id), Operation::Write).unwrap();
+    allow(Resource::Topic(id), Operation::Write).unwrap();
+    allow(Resource::Topic(&positions(id)), Operation::All).unwrap();
+    let daemon = as_alice(builder, &kafka).start().unwrap();
+    let mut writer = daemon.writer().unwrap();
+    write(&mut writer, 0..10);
+    wait_drained(&daemon);
+    daemon.clear_log().unwrap();
+    let mut sent = 10;
+    // Several sessions, on each of the connections.
+    let until = Instant::now() + Duration::from_secs(9);
+    while Instant::now() < until {
+        write(&mut writer, sent..sent + 50);
+        sent += 50;
+    }
+    wait_drained(&daemon);
+    assert_each_once(&kafka, id, sent);
+    assert_eq!(transaction(&daemon, "aborted"), 0, "{}", daemon.log());
+    assert!(!daemon.log().contains("WARN"), "{}", daemon.log());
 }
 
 #[test]

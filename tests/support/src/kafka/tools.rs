@@ -11,6 +11,9 @@ use anyhow::{Context, Result, ensure};
 use super::Kafka;
 use super::home::Home;
 
+/// A consumer without an end to read to stops when nothing has come for so long.
+const SILENCE: Duration = Duration::from_secs(8);
+
 /// What the Java producer shall send.
 #[derive(Debug, Clone)]
 pub struct ProducerTest<'a> {
@@ -93,6 +96,16 @@ impl Kafka {
         ])
         .args(["--from-beginning", "--timeout-ms", "30000"])
         .args(["--max-messages", &records.to_string()]);
+        run(java)
+    }
+
+    /// Reads `topic` as Kafka's own consumer with isolation.level=read_committed does, from its
+    /// start until nothing has come for [`SILENCE`], and returns one value a line.
+    pub fn console_consumer_committed(&self, topic: &str) -> Result<String> {
+        let mut java = self.tool("org.apache.kafka.tools.consumer.ConsoleConsumer")?;
+        java.args(["--bootstrap-server", &self.bootstrap(), "--topic", topic])
+            .args(["--isolation-level", "read_committed", "--from-beginning"])
+            .args(["--timeout-ms", &SILENCE.as_millis().to_string()]);
         run(java)
     }
 

@@ -43,7 +43,9 @@ impl Trio {
                 .property("node.id", &id.to_string())
                 .property("controller.quorum.voters", &voters)
                 .property("controller.quorum.election.timeout.ms", "1000")
-                .property("min.insync.replicas", "2");
+                .property("min.insync.replicas", "2")
+                .property("transaction.state.log.replication.factor", "3")
+                .property("transaction.state.log.min.isr", "2");
             let node = builder.prepare_at(home.clone(), ports)?;
             name_node(&node.folder.path().join("data"), id)?;
             nodes.push(node);
@@ -52,7 +54,19 @@ impl Trio {
             node.process = Some(node.spawn()?);
         }
         let trio = Self { nodes };
-        for node in &trio.nodes {
+        trio.wait_complete()?;
+        Ok(trio)
+    }
+
+    /// Starts a node that was killed, and waits until it and the others know each other.
+    pub fn restart(&mut self, index: usize) -> Result<()> {
+        let node = &mut self.nodes[index];
+        node.process = Some(node.spawn()?);
+        self.wait_complete()
+    }
+
+    fn wait_complete(&self) -> Result<()> {
+        for node in &self.nodes {
             wait_for(READY_TIMEOUT, "three brokers to know each other", || {
                 let known = node.admin().brokers();
                 Ok(known.is_ok_and(|mut known| {
@@ -61,7 +75,7 @@ impl Trio {
                 }))
             })?;
         }
-        Ok(trio)
+        Ok(())
     }
 
     /// `bootstrap.servers` with all three.
@@ -70,30 +84,51 @@ impl Trio {
         all.join(",")
     }
 
-    /// One of them, to be killed and started.
+    /// One of them, to be killed; see [`Trio::restart`].
     pub fn node(&mut self, index: usize) -> &mut Kafka {
         &mut self.nodes[index]
     }
 
-    /// Makes a topic with one partition and three replicas, all of them in sync.
-    pub fn create_topic(&self, topic: &str) -> Result<()> {
-        self.nodes[0].admin().create_topic_on(topic, 1, 3)?;
+    /// Makes a topic with three replicas of each partition and these settings, and waits until
+    /// all nodes see all replicas in sync.
+    pub fn create_topic(
+        &self,
+        topic: &str,
+        partitions: i32,
+        configs: &[(&str, &str)],
+    ) -> Result<()> {
+        let admin = self.nodes[0].admin();
+        admin.make_topic(topic, partitions, 3, configs)?;
+        // What one node knows, another may not know yet.
         wait_for(TOPIC_TIMEOUT, "three replicas in sync", || {
-            Ok(self.leader(topic)?.is_some_and(|(_, in_sync)| in_sync == 3))
+            Ok(self.nodes.iter().all(|node| {
+                let admin = node.admin();
+                (0..partitions).all(|partition| {
+                    let leader = admin.leader(topic, partition);
+                    leader.is_ok_and(|leader| leader.is_some_and(|(_, in_sync)| in_sync == 3))
+                })
+            }))
         })
     }
 
     /// Who leads partition 0, as an index, and how many replicas are in sync. Asks the nodes
     /// that run; `None` while there is no leader.
     pub fn leader(&self, topic: &str) -> Result<Option<(usize, usize)>> {
+        let found = self.ask(|admin| admin.leader(topic, 0));
+        Ok(found.and_then(|(id, in_sync)| Some((index(id)?, in_sync))))
+    }
+
+    /// Who coordinates the transactions of this id, as an index; `None` while nobody does.
+    pub fn coordinator(&self, transactional_id: &str) -> Option<usize> {
+        index(self.ask(|admin| admin.coordinator(transactional_id))?)
+    }
+
+    /// The first answer of a node that runs.
+    fn ask<T>(&self, question: impl Fn(Admin) -> Result<Option<T>>) -> Option<T> {
         let running = self.nodes.iter().filter(|n| n.process_id().is_some());
-        for node in running {
-            if let Ok(Some((id, in_sync))) = node.admin().leader(topic, 0) {
-                let index = IDS.iter().position(|known| *known == id);
-                return Ok(index.map(|index| (index, in_sync)));
-            }
-        }
-        Ok(None)
+        running
+            .filter_map(|node| question(node.admin()).ok().flatten())
+            .next()
     }
 
     /// The client of the node that leads partition 0: only it hands out records.
@@ -106,6 +141,10 @@ impl Trio {
     pub fn address(&self, index: usize) -> SocketAddr {
         self.nodes[index].address(Listener::Plaintext)
     }
+}
+
+fn index(id: i32) -> Option<usize> {
+    IDS.iter().position(|known| *known == id)
 }
 
 /// A formatted log folder belongs to node 1, and its own id is known to be there once.

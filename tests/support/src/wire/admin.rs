@@ -126,11 +126,7 @@ impl Admin {
     }
 
     /// Creates a topic with some replicas and waits for nothing.
-    pub fn create_topic_on(&self, topic: &str, partitions: i32, replicas: i16) -> Result<()> {
-        self.make_topic(topic, partitions, replicas, &[])
-    }
-
-    fn make_topic(
+    pub fn make_topic(
         &self,
         topic: &str,
         partitions: i32,

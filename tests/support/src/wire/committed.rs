@@ -1,4 +1,5 @@
-//! Reads a topic as a consumer with isolation.level=read_committed does.
+//! Reads a topic as a consumer with isolation.level=read_committed does, and asks who
+//! coordinates transactions.
 //!
 //! The broker ends each answer at the last stable offset and lists the aborted transactions;
 //! leaving out their records is the consumer's part (KIP-98, "Consumer").
@@ -11,7 +12,9 @@ use bytes::{Buf, Bytes};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use kafka_protocol::messages::{BrokerId, FetchRequest, ListOffsetsRequest, TopicName};
+use kafka_protocol::messages::{
+    BrokerId, FetchRequest, FindCoordinatorRequest, ListOffsetsRequest, TopicName,
+};
 
 use super::admin::{Admin, text};
 use super::read::Record;
@@ -65,6 +68,17 @@ impl Admin {
             }
         }
         Ok(records)
+    }
+
+    /// The node that coordinates the transactions of this id; `None` while there is none.
+    pub fn coordinator(&self, transactional_id: &str) -> Result<Option<i32>> {
+        const TRANSACTIONS: i8 = 1;
+        let ask = FindCoordinatorRequest::default()
+            .with_key(text(transactional_id))
+            .with_key_type(TRANSACTIONS);
+        // Above, one request asks for many.
+        let answer = self.connect()?.call(&ask, 3)?;
+        Ok((answer.error_code == 0).then_some(answer.node_id.0))
     }
 
     /// The offset at which the first open transaction of a partition begins, or its end.

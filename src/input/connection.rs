@@ -29,6 +29,12 @@ const READS_IN_FLIGHT: usize = 64;
 /// A writer that takes no answer for this long is closed.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 
+/// Time between two looks whether a writer that waits for its acks is still there.
+const HUNG_UP_LOOK: Duration = Duration::from_secs(1);
+
+/// Refusals made at once: less than half of what may wait for a writer.
+const REFUSALS_AT_ONCE: usize = 512;
+
 /// Reads made after a stop was asked for, to take what writers had already sent.
 const LAST_READS: usize = 16;
 
@@ -286,8 +292,18 @@ async fn answer(
                 stats.closed_unread();
                 return None;
             }
+            () = hung_up(stream) => {
+                stats.closed_unread();
+                // What it has sent is still taken.
+                while groups.recv().await.is_some() {}
+                return None;
+            }
         };
-        voice.answers.settle(lines, &refused);
+        if !voice.refuse(&refused).await {
+            stats.closed_unread();
+            return None;
+        }
+        voice.answers.settle(lines);
         // One answer for whatever is settled by now, unless much is waiting already.
         if (groups.is_empty() || voice.answers.overflow()) && !voice.speak() {
             stats.closed_unread();
@@ -299,6 +315,18 @@ async fn answer(
     } else {
         stats.closed_unread();
         None
+    }
+}
+
+/// Returns once the writer is gone and will read no answer. One that has only ended its
+/// sending side is not.
+async fn hung_up(stream: &UnixStream) {
+    loop {
+        tokio::time::sleep(HUNG_UP_LOOK).await;
+        let written = stream.try_write(&[]);
+        if written.is_err_and(|error| error.kind() != std::io::ErrorKind::WouldBlock) {
+            return;
+        }
     }
 }
 
@@ -358,6 +386,17 @@ impl Voice<'_> {
                     return since.elapsed() < ANSWER_PATIENCE && !self.answers.overflow();
                 }
                 Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// Tells of refused lines, no faster than the writer reads. False when it does not.
+    async fn refuse(&mut self, refused: &[(u32, Refusal)]) -> bool {
+        for part in refused.chunks(REFUSALS_AT_ONCE) {
+            self.answers.refuse(part);
+            if self.answers.is_long() && !(self.speak() && self.flush().await) {
+                return false;
             }
         }
         true

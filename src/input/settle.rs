@@ -36,15 +36,19 @@ impl Answers {
         self.settled
     }
 
-    /// Settles the next `lines` lines; `refused` names the ones among them that are not safe,
-    /// as `(lines before it in this group, reason)`.
-    pub fn settle(&mut self, lines: u32, refused: &[(u32, Refusal)]) {
+    /// Names lines of the next group that are not safe, as `(lines before it in this group,
+    /// reason)`. To be called before the group is settled.
+    pub fn refuse(&mut self, refused: &[(u32, Refusal)]) {
         for (before, reason) in refused {
             let line = self.settled + u64::from(*before) + 1;
             let reason = reason.as_str();
             // Writing into a Vec cannot fail.
             let _ = writeln!(self.pending, r#"{{"nack":{line},"reason":"{reason}"}}"#);
         }
+    }
+
+    /// Settles the next group of `lines` lines.
+    pub fn settle(&mut self, lines: u32) {
         self.settled += u64::from(lines);
     }
 
@@ -66,6 +70,11 @@ impl Answers {
     /// Whether more is waiting than a connection may hold.
     pub fn overflow(&self) -> bool {
         self.pending.len() > ANSWER_BYTES
+    }
+
+    /// Whether so much is waiting that the writer should read before more is added.
+    pub fn is_long(&self) -> bool {
+        self.pending.len() > ANSWER_BYTES / 2
     }
 
     /// Whether there is something to tell.
@@ -101,8 +110,10 @@ mod tests {
     #[test]
     fn refusals_are_told_before_the_ack_that_passes_them() {
         let mut answers = Answers::default();
-        answers.settle(3, &[(1, Refusal::TooLong)]);
-        answers.settle(2, &[(0, Refusal::SpoolFull)]);
+        answers.refuse(&[(1, Refusal::TooLong)]);
+        answers.settle(3);
+        answers.refuse(&[(0, Refusal::SpoolFull)]);
+        answers.settle(2);
         let text = String::from_utf8(answers.take()).unwrap();
         assert_eq!(
             text,
@@ -126,11 +137,11 @@ mod tests {
     #[test]
     fn what_the_socket_did_not_take_goes_first_again() {
         let mut answers = Answers::default();
-        answers.settle(1, &[]);
+        answers.settle(1);
         let mut rest = answers.take();
         rest.drain(..4);
         answers.put_back(rest);
-        answers.settle(1, &[]);
+        answers.settle(1);
         assert_eq!(answers.take(), b"k\":1}\n{\"ack\":2}\n");
     }
 }

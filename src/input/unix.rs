@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -153,7 +155,11 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
     if !found.file_type().is_socket() {
         return Err(BindError::NotASocket { path: owned() });
     }
-    if StdUnixStream::connect(path).is_ok() {
+    if !is_abandoned(path).map_err(|source| BindError::Io {
+        action: "tell whether a program listens on",
+        path: owned(),
+        source,
+    })? {
         return Err(BindError::InUse { path: owned() });
     }
     std::fs::remove_file(path).map_err(|source| BindError::Io {
@@ -161,6 +167,19 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
         path: owned(),
         source,
     })
+}
+
+/// Whether nobody listens on the stream socket at `path`. Does not wait, not even for a
+/// program whose backlog is full.
+fn is_abandoned(path: &Path) -> io::Result<bool> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    match connect(&socket, &SocketAddrUnix::new(path)?) {
+        Err(Errno::CONNREFUSED) => Ok(true),
+        Ok(()) | Err(Errno::AGAIN) => Ok(false),
+        // Of another kind (`/dev/log`, say), or of another user.
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Looks a group up by number, else by name in `/etc/group` (group(5)).
@@ -240,11 +259,14 @@ impl Input {
         loop {
             let accepted = tokio::select! {
                 accepted = socket.listener.accept() => accepted,
+                Some(_) = self.connections.join_next() => {
+                    self.count_open();
+                    continue;
+                }
                 () = self.stop.asked() => return,
             };
             while self.connections.try_join_next().is_some() {}
-            let open = self.connections.len();
-            self.stats.connections.store(open as u64, Relaxed);
+            let open = self.count_open();
             match accepted {
                 Ok(_) if open >= self.config.max_connections as usize => {
                     self.stats.connections_refused.fetch_add(1, Relaxed);
@@ -260,13 +282,19 @@ impl Input {
         }
     }
 
+    fn count_open(&self) -> usize {
+        let open = self.connections.len();
+        self.stats.connections.store(open as u64, Relaxed);
+        open
+    }
+
     fn serve(&mut self, stream: UnixStream, begin: Rest) {
         self.stats.connections_total.fetch_add(1, Relaxed);
-        self.stats.connections.fetch_add(1, Relaxed);
         let context = context(&stream, &self.name, &self.config, &self.shared, &self.stats);
         let decoder = Decoder::new(self.shared.max_event_bytes, self.shared.memory.clone());
         let serving = connection::serve(stream, decoder, begin, context, self.stop.clone());
         self.connections.spawn(serving);
+        self.count_open();
     }
 
     async fn rest(mut self) -> Vec<Parked> {
@@ -311,5 +339,42 @@ fn context(
         accept_unterminated: config.accept_unterminated,
         idle_timeout: config.idle_timeout,
         stats: stats.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::{UnixDatagram, UnixListener as StdUnixListener};
+
+    use super::*;
+
+    fn refused(path: &Path) -> BindError {
+        let bound = BoundSocket::bind(&UnixConfig::new(path.to_owned()));
+        assert!(path.exists(), "what was there is gone");
+        bound.expect_err("it is not ours")
+    }
+
+    #[tokio::test]
+    async fn only_a_socket_that_nobody_listens_on_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        drop(StdUnixListener::bind(&path).unwrap());
+        drop(BoundSocket::bind(&UnixConfig::new(path.clone())).unwrap());
+        assert!(!path.exists(), "and goes with us");
+
+        // As `/dev/log` is.
+        let _datagram = UnixDatagram::bind(&path).unwrap();
+        assert!(matches!(refused(&path), BindError::Io { .. }));
+    }
+
+    #[tokio::test]
+    async fn a_program_that_accepts_nothing_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let listener = StdUnixListener::bind(&path).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let _waits = StdUnixStream::connect(&path).unwrap();
+        assert!(!is_abandoned(&path).unwrap());
+        assert!(matches!(refused(&path), BindError::InUse { .. }));
     }
 }

@@ -188,6 +188,11 @@ fn a_full_spool_refuses_by_name_when_told_to() {
     assert!(told.refused.values().all(|reason| reason == "spool_full"));
     let safe = told.acked - told.refused.len() as u64;
     assert_eq!(accepted(&daemon), safe);
+
+    // Far more refusals than a socket holds, to a writer that reads them.
+    let sent = writer.send_lines("x\n".repeat(100_000).as_bytes(), 100_000);
+    let told = writer.wait_acked(sent.unwrap()).unwrap();
+    assert_eq!(told.refused.len() as u64, told.acked - safe);
 }
 
 /// A line that no codec makes smaller.
@@ -238,6 +243,33 @@ fn connections_over_the_limit_are_turned_away_and_counted() {
         Ok(input(&daemon, "/connections_refused") == 1)
     })
     .unwrap();
+}
+
+#[test]
+fn writers_that_went_away_leave_their_place_to_others() {
+    let daemon = offline().ack("broker").prepare().unwrap();
+    let config = std::fs::read_to_string(daemon.config()).unwrap();
+    let limited = config.replace("type = \"unix\"", "type = \"unix\"\nmax_connections = 2");
+    std::fs::write(daemon.config(), limited).unwrap();
+    let mut daemon = daemon;
+    daemon.start().unwrap();
+    // No broker will ever settle what these send, and they do not wait for it.
+    for _ in 0..2 {
+        let mut stream = UnixStream::connect(daemon.socket()).unwrap();
+        stream.write_all("z\n".repeat(500_000).as_bytes()).unwrap();
+    }
+    wait_for(WITHIN, "every line that they sent", || {
+        Ok(accepted(&daemon) == 1_000_000)
+    })
+    .unwrap();
+    wait_for(WITHIN, "nobody to be connected", || {
+        Ok(input(&daemon, "/connections") == 0)
+    })
+    .unwrap();
+    let mut third = daemon.writer().unwrap();
+    third.send(b"in").unwrap();
+    wait_for(WITHIN, "the third", || Ok(accepted(&daemon) == 1_000_001)).unwrap();
+    assert_eq!(input(&daemon, "/connections_refused"), 0);
 }
 
 #[test]

@@ -78,6 +78,9 @@ impl Screen {
         if let Some(halted) = text(kafka, "/halted") {
             self.line("HALTED", &halted);
         }
+        if let Some(words) = text(kafka, "/readers_wait") {
+            self.line("READERS", &words);
+        }
         for topic in list(kafka, "/topics") {
             let error = text(topic, "/error").unwrap_or_default();
             let since = number(topic, "/for_seconds").unwrap_or(0);
@@ -103,6 +106,7 @@ impl Screen {
         }
         let shown = [
             "halted",
+            "readers_wait",
             "brokers",
             "topics",
             "partitions",

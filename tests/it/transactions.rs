@@ -154,9 +154,23 @@ fn a_transaction_that_the_broker_ended_for_its_age_is_sent_again() {
     })
     .unwrap();
     kafka.pause().unwrap();
-    std::thread::park_timeout(Duration::from_millis(6_000));
+    // As old as the transaction may become.
+    wait_for(WITHIN, "the warning about readers", || {
+        let words = daemon.status_json()?["kafka"]["readers_wait"].to_string();
+        Ok(words.contains("see nothing new in txn-age-0 until it ends"))
+    })
+    .unwrap();
+    let screen = daemon.command("status").output().unwrap().stdout;
+    let screen = String::from_utf8(screen).unwrap();
+    assert!(
+        screen.contains("READERS     a transaction is open"),
+        "{screen}"
+    );
+    assert!(daemon.log().contains("see nothing new"), "{}", daemon.log());
     kafka.resume().unwrap();
     wait_drained(&daemon);
+    let status = &daemon.status_json().unwrap()["kafka"];
+    assert_eq!(status["readers_wait"], Value::Null, "{status:#}");
     assert_each_once(&kafka, "txn-age", 40_000);
     assert_ne!(transaction(&daemon, "aborted"), 0);
     assert_eq!(

@@ -129,7 +129,10 @@ impl Actor {
         };
         let (authority, transact) = match &config.transaction {
             None => (Some(authority), None),
-            Some(transaction) => (None, Some(transact::Transact::new(authority, transaction))),
+            Some(transaction) => {
+                let transact = transact::Transact::new(authority, transaction, config.linger);
+                (None, Some(transact))
+            }
         };
         let core = Core::new(settings, authority, rng.fork());
         let metadata = Schedule {

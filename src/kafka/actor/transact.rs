@@ -3,7 +3,7 @@
 //! Decides nothing about runs; that is the machine's part, as batches are the core's.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -24,9 +24,13 @@ pub(super) struct Transact {
 }
 
 impl Transact {
-    pub(super) fn new(authority: BrokerAuthority, config: &TransactionConfig) -> Self {
+    pub(super) fn new(
+        authority: BrokerAuthority,
+        config: &TransactionConfig,
+        linger: Duration,
+    ) -> Self {
         Self {
-            machine: Machine::new(authority, config.id.clone(), config.timeout),
+            machine: Machine::new(authority, config, linger),
             config: config.clone(),
             asks: None,
             implicit: false,
@@ -173,6 +177,10 @@ impl Actor {
             }
             Step::Denied { topic, words } => self.denied(&topic, words, now),
             Step::Report(report) => (self.reports)(report),
+            Step::Publish => {
+                self.status_stale = true;
+                self.status_due = now.mono;
+            }
         }
     }
 }

@@ -11,13 +11,11 @@ use super::super::core::{Identity, Now};
 use super::super::position::reader::Located;
 use super::super::position::{self, Position};
 use super::super::{Batch, Report, TopicPartition};
+use super::age::Age;
 use super::coordinator::{Ask, News};
 use super::report::{AbortCause, Recovered, RunReport, TransactionStatus};
+use crate::config::TransactionConfig;
 use crate::proof::{BrokerAuthority, Seq, SeqRange, SeqRanges};
-
-/// Part of `transaction.timeout.ms` after which an unfinished run is given up: early enough
-/// that our abort comes before the coordinator's, which would look like a second instance.
-const PATIENCE: f64 = 0.66;
 
 /// Ranges of one proof: 2^42 events.
 const RANGES_MAX: usize = 1024;
@@ -37,6 +35,8 @@ pub(in super::super) enum Step {
     Denied { topic: Arc<str>, words: String },
     /// Tell the owner.
     Report(Report),
+    /// The status has something to say that cannot wait for the next event.
+    Publish,
 }
 
 /// Where the run stands.
@@ -95,12 +95,10 @@ impl Open {
 pub(in super::super) struct Machine {
     authority: BrokerAuthority,
     id: Arc<str>,
-    timeout: Duration,
+    age: Age,
     spool_id: u64,
     run: u32,
     phase: Phase,
-    /// When the transaction began, at the earliest; kept until its end is known.
-    began: Option<Now>,
     steps: Vec<Step>,
     status: TransactionStatus,
     needs_person: bool,
@@ -109,17 +107,16 @@ pub(in super::super) struct Machine {
 impl Machine {
     pub(in super::super) fn new(
         authority: BrokerAuthority,
-        id: Arc<str>,
-        timeout: Duration,
+        config: &TransactionConfig,
+        linger: Duration,
     ) -> Self {
         Self {
             authority,
-            id,
-            timeout,
+            id: config.id.clone(),
+            age: Age::new(config.timeout, linger),
             spool_id: 0,
             run: 0,
             phase: Phase::Idle,
-            began: None,
             steps: Vec::new(),
             status: TransactionStatus::default(),
             needs_person: false,
@@ -157,7 +154,7 @@ impl Machine {
             return;
         }
         open.unstored += 1;
-        self.began.get_or_insert(now);
+        self.age.writes(Some(&batch.to), now);
         self.launch(batch);
     }
 
@@ -182,7 +179,7 @@ impl Machine {
         };
         open.end = Some(end);
         open.unstored += 1;
-        self.began.get_or_insert(now);
+        self.age.writes(None, now);
         self.launch(Batch {
             to,
             encoded,
@@ -276,7 +273,7 @@ impl Machine {
         // Later than that the coordinator may have aborted by itself and raised the epoch, so
         // that "fenced" would prove nothing. An open transaction is ended by the next
         // producer id as well.
-        let in_time = self.began.is_some() && !self.is_expired(now);
+        let in_time = self.age.is_open() && !self.age.is_expired(now);
         let abort = in_time.then_some(open.identity);
         tracing::warn!(transactional_id = &*self.id, %cause,
             "transaction aborted; its events go again");
@@ -288,16 +285,6 @@ impl Machine {
         self.steps.push(Step::Forget);
         let report = RunReport::Aborted { run, cause };
         self.steps.push(Step::Report(Report::Run(report)));
-    }
-
-    /// Whether the coordinator may have ended the transaction for its age. Both clocks are
-    /// asked: one stands still while the host sleeps, the other may be set back.
-    fn is_expired(&self, now: Now) -> bool {
-        let limit_ms = i64::try_from(self.timeout.as_millis()).unwrap_or(i64::MAX);
-        self.began.is_some_and(|began| {
-            now.mono.saturating_duration_since(began.mono) >= self.timeout
-                || now.unix_ms.saturating_sub(began.unix_ms) >= limit_ms
-        })
     }
 
     /// Nothing is on the wire.
@@ -314,24 +301,27 @@ impl Machine {
 
     /// When [`Machine::tick`] has something to do.
     pub(in super::super) fn next_wakeup(&self) -> Option<Instant> {
+        [self.gives_up_at(), self.age.warns_at()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn gives_up_at(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Open(open) if !open.committing => {
-                let began = self.began.map(|began| began.mono);
-                began.map(|began| began + self.timeout.mul_f64(PATIENCE))
-            }
+            Phase::Open(open) if !open.committing => self.age.gives_up_at(),
             _ => None,
         }
     }
 
-    /// Gives up a run whose time is up.
+    /// Gives up a run whose time is up, and warns of one that readers wait for.
     pub(in super::super) fn tick(&mut self, now: Now) {
-        if self.next_wakeup().is_some_and(|at| at <= now.mono) {
-            let words = format!(
-                "not complete within {} % of transaction.timeout.ms = {}; a partition or the link \
-                 is too slow for it",
-                PATIENCE * 100.0,
-                self.timeout.as_millis()
-            );
+        if let Some(words) = self.age.warning(now.mono) {
+            tracing::warn!(transactional_id = &*self.id, "{words}");
+            self.steps.push(Step::Publish);
+        }
+        if self.gives_up_at().is_some_and(|at| at <= now.mono) {
+            let words = self.age.given_up_words();
             self.abort(AbortCause::TimedOut { words }, now);
         }
     }
@@ -374,7 +364,7 @@ impl Machine {
             return;
         };
         let Located { to, position } = located;
-        self.began = None;
+        self.age.over();
         self.status.position = position.map(|position| position.end);
         tracing::info!(
             transactional_id = &*self.id,
@@ -428,7 +418,7 @@ impl Machine {
             self.steps.push(Step::Renew(identity, open.implicit));
         }
         *open = Open::new(identity, open.implicit, open.position_to.clone());
-        self.began = None;
+        self.age.over();
         let run = self.run;
         self.run = run.wrapping_add(1);
         let report = RunReport::Committed { run, proofs };
@@ -438,7 +428,7 @@ impl Machine {
     /// The coordinator knows a newer epoch than ours: another instance, unless our
     /// transaction may have been ended for its age.
     fn fenced(&mut self, words: String, recovering: bool, now: Now) {
-        let aged = self.is_expired(now);
+        let aged = self.age.is_expired(now);
         match &self.phase {
             Phase::Open(_) if aged => return self.give_up(AbortCause::TimedOut { words }, now),
             Phase::Open(_) => {
@@ -456,6 +446,8 @@ impl Machine {
             "fenced; nothing is delivered"
         );
         self.phase = Phase::Fenced;
+        // The one that took over has ended what was open.
+        self.age.over();
         self.status.error = Some(words);
         self.needs_person = true;
     }
@@ -467,7 +459,7 @@ impl Machine {
             Phase::Open(open) => open.committing,
             _ => false,
         };
-        self.began.is_some() && on_its_way
+        self.age.is_open() && on_its_way
     }
 
     /// For `status`.
@@ -478,13 +470,12 @@ impl Machine {
             Phase::Quieting { .. } => "aborting",
             Phase::Recovering => "asking the coordinator and the position topic",
             Phase::Open(open) if open.committing => "committing",
-            Phase::Open(_) if self.began.is_some() => "open",
+            Phase::Open(_) if self.age.is_open() => "open",
             Phase::Open(_) => "ready",
             Phase::Fenced => "fenced",
         };
-        let began = self.began.map(|began| began.mono);
-        let open = began.map(|began| now.saturating_duration_since(began).as_millis());
-        status.open_ms = open.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX));
+        status.open_ms = self.age.open_ms(now);
+        status.pinned = self.age.pinned(now);
         status
     }
 

@@ -16,12 +16,14 @@
 //! # Layout
 //! - [`machine`]: what may happen when, without I/O. It alone holds the authority to say
 //!   "the broker has it" in this mode; the core can only say "stored".
+//! - `age`: how long the transaction is open, and who waits for it.
 //! - [`coordinator`]: the task that talks to the transaction coordinator.
 //! - `report`: what the drain is told.
 //!
 //! Rules: KIP-98; KIP-890 for transaction version 2, where partitions join by being written
 //! and each end raises the epoch, so that nothing of an old run can be appended late.
 
+mod age;
 mod coordinator;
 mod machine;
 mod report;

@@ -100,4 +100,6 @@ pub struct TransactionStatus {
     pub error: Option<String>,
     /// How long the open transaction has been open, milliseconds.
     pub open_ms: Option<u64>,
+    /// Which readers of committed records wait for it, once it is open for long.
+    pub pinned: Option<String>,
 }

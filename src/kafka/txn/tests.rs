@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::coordinator::{Ask, News};
 use super::machine::{Machine, Step};
 use super::report::{AbortCause, RunReport};
-use crate::config::Compression;
+use crate::config::{Compression, TransactionConfig};
 use crate::kafka::core::{Identity, Now};
 use crate::kafka::position::Position;
 use crate::kafka::position::reader::Located;
@@ -69,6 +69,7 @@ fn words(step: &Step) -> String {
         Step::Send(batch) => format!("send {}", batch.to.topic),
         Step::Forget => "forget".to_owned(),
         Step::Renew(identity, _) => format!("renew {}", identity.epoch),
+        Step::Publish => "publish".to_owned(),
         Step::Denied { topic, .. } => format!("denied {topic}"),
         Step::Report(Report::Run(report)) => match report {
             RunReport::Ready { run, recovered } => {
@@ -89,8 +90,13 @@ fn words(step: &Step) -> String {
 impl World {
     fn new() -> Self {
         let (_, authority) = proof::issue();
+        let config = TransactionConfig {
+            id: "id".into(),
+            timeout: TIMEOUT,
+            position_topic: "positions".into(),
+        };
         let mut world = Self {
-            machine: Machine::new(authority, "id".into(), TIMEOUT),
+            machine: Machine::new(authority, &config, Duration::ZERO),
             now: Now {
                 mono: Instant::now(),
                 unix_ms: 1_000_000,
@@ -302,8 +308,15 @@ fn an_answer_to_an_earlier_question_does_not_end_the_recovery() {
 }
 
 #[test]
-fn a_run_is_given_up_before_the_coordinator_does() {
+fn readers_that_wait_are_told_of_and_a_run_is_given_up_before_the_coordinator_does() {
     let mut world = World::filled();
+    let warned = world.machine.next_wakeup().unwrap();
+    assert_eq!(world.machine.status(world.now.mono).pinned, None);
+    world.later(warned - world.now.mono);
+    world.machine.tick(world.now);
+    assert_eq!(world.steps(), ["publish"]);
+    let words = world.machine.status(warned).pinned.unwrap();
+    assert!(words.contains("see nothing new in a-0"), "{words}");
     let due = world.machine.next_wakeup().unwrap();
     let early = due - world.now.mono;
     assert!(early < TIMEOUT, "before transaction.timeout.ms");
@@ -325,6 +338,9 @@ fn a_run_is_given_up_before_the_coordinator_does() {
 #[test]
 fn a_run_that_is_being_committed_is_waited_for() {
     let mut world = World::committing();
+    world.later(TIMEOUT);
+    world.machine.tick(world.now);
+    assert_eq!(world.steps(), ["publish"], "readers wait as well");
     assert_eq!(world.machine.next_wakeup(), None);
     world.later(10 * TIMEOUT);
     world.machine.tick(world.now);

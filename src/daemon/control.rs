@@ -10,18 +10,19 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::letters::{self, Letters, Which};
 use super::status::Watched;
 use crate::config::{AckMode, UnixConfig};
-use crate::event::EventBuf;
 use crate::input::file::commands::{FILES_AT_ONCE, SeekTo, TailControl};
+use crate::input::seldom::Seldom;
 use crate::input::unix::{BindError, BoundSocket};
 use crate::proof::Seq;
-use crate::spool::{Appender, DeadLetter, DeadLetters, Want};
+use crate::spool::{Appender, DeadLetters};
 
 /// Longest request, in bytes.
 const REQUEST_BYTES: u64 = 64 << 10;
@@ -31,9 +32,6 @@ const CONNECTIONS: usize = 16;
 
 /// A connection without a request for this long is closed.
 const IDLE: Duration = Duration::from_secs(60);
-
-/// Dead letters that one `list` shows, and one step of `retry` and `drop` handles.
-const LETTERS_AT_ONCE: usize = 1000;
 
 /// A request line.
 #[derive(Debug, Deserialize)]
@@ -110,6 +108,17 @@ pub(super) struct Control {
 }
 
 impl Control {
+    /// The dead letters that a command names: all is all that there are by now.
+    fn letters(&self, seqs: Vec<Seq>, all: bool) -> Letters {
+        let newest = self.watched.spool.snapshot().ledger.accepted;
+        let which = if all {
+            Which::UpTo(newest)
+        } else {
+            Which::Named(seqs.into())
+        };
+        Letters::new(self.dead_letters.clone(), which)
+    }
+
     fn tail(&self) -> Result<&TailControl, String> {
         let none = "no input of type \"file\" is configured";
         self.tail.as_ref().ok_or_else(|| none.to_owned())
@@ -132,12 +141,13 @@ pub(super) fn bind(path: &Path) -> Result<BoundSocket, BindError> {
 /// Serves until dropped.
 pub(super) async fn serve(socket: BoundSocket, control: Arc<Control>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut failures = Seldom::default();
     loop {
         let Ok(place) = places.clone().acquire_owned().await else {
             return;
         };
-        match accept(socket.listener()).await {
-            Some(stream) => {
+        match socket.listener().accept().await {
+            Ok((stream, _)) => {
                 let control = control.clone();
                 tokio::spawn(async move {
                     if let Err(error) = talk(stream, &control).await {
@@ -146,17 +156,12 @@ pub(super) async fn serve(socket: BoundSocket, control: Arc<Control>) {
                     drop(place);
                 });
             }
-            None => tokio::time::sleep(Duration::from_millis(200)).await,
-        }
-    }
-}
-
-async fn accept(listener: &UnixListener) -> Option<UnixStream> {
-    match listener.accept().await {
-        Ok((stream, _)) => Some(stream),
-        Err(error) => {
-            warn!(%error, "cannot accept a control connection");
-            None
+            Err(error) => {
+                if failures.is_due() {
+                    warn!(%error, "cannot accept control connections; trying again");
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
         }
     }
 }
@@ -187,30 +192,16 @@ async fn talk(mut stream: UnixStream, control: &Control) -> std::io::Result<()> 
 
 async fn answer(line: &[u8], control: &Control) -> Result<Value, String> {
     let request = serde_json::from_slice(line).map_err(|e| format!("bad request: {e}"))?;
-    let letters = control.dead_letters.clone();
     match request {
         Request::Status => Ok(control.watched.snapshot()),
         Request::DeadLetterList { from, limit } => {
-            let limit = limit.unwrap_or(LETTERS_AT_ONCE).min(LETTERS_AT_ONCE);
-            let listed = blocking(move || letters.list(from, limit)).await?;
-            Ok(listed.iter().map(summary).collect())
+            letters::list(&control.dead_letters, from, limit).await
         }
-        Request::DeadLetterShow { seq } => {
-            let letter = blocking(move || letters.get(seq)).await?;
-            let letter = letter.ok_or_else(|| format!("there is no dead letter {seq}"))?;
-            Ok(whole(&letter))
+        Request::DeadLetterShow { seq } => letters::show(&control.dead_letters, seq).await,
+        Request::DeadLetterRetry { seqs, all } => {
+            letters::retry(&control.appender, control.letters(seqs, all)).await
         }
-        Request::DeadLetterRetry { seqs, all } => retry(control, seqs, all).await,
-        Request::DeadLetterDrop { seqs, all } => {
-            let mut dropped = 0;
-            while let Some(step) = next_letters(control, &seqs, all, dropped).await? {
-                let step: Vec<Seq> = step.iter().map(|letter| letter.seq).collect();
-                let letters = control.dead_letters.clone();
-                dropped += step.len();
-                blocking(move || letters.remove(&step)).await?;
-            }
-            Ok(json!({"dropped": dropped}))
-        }
+        Request::DeadLetterDrop { seqs, all } => letters::drop(control.letters(seqs, all)).await,
         Request::TailStatus { path, from, limit } => {
             let limit = limit.unwrap_or(FILES_AT_ONCE);
             let report = control.tail()?.status(path, from, limit).await?;
@@ -225,83 +216,4 @@ async fn answer(line: &[u8], control: &Control) -> Result<Value, String> {
             Ok(json!({"file": file}))
         }
     }
-}
-
-/// Appends letters as new events and removes them once they are durable: a crash between
-/// the two sends an event twice, never never.
-async fn retry(control: &Control, seqs: Vec<Seq>, all: bool) -> Result<Value, String> {
-    let mut retried = 0;
-    while let Some(step) = next_letters(control, &seqs, all, retried).await? {
-        for letter in &step {
-            let mut event = EventBuf::default();
-            event.push(&letter.bytes);
-            let source = Arc::new(letter.source.clone());
-            let appended = control
-                .appender
-                .append(event, source, letter.received, Want::Durable);
-            let mut pending = appended.await.map_err(|e| e.to_string())?;
-            pending.receipt().await.map_err(|e| e.to_string())?;
-        }
-        let done: Vec<Seq> = step.iter().map(|letter| letter.seq).collect();
-        retried += done.len();
-        let letters = control.dead_letters.clone();
-        blocking(move || letters.remove(&done)).await?;
-    }
-    Ok(json!({"retried": retried}))
-}
-
-/// The next letters to handle: the first of all, or the named ones from the `done`-th on.
-async fn next_letters(
-    control: &Control,
-    seqs: &[Seq],
-    all: bool,
-    done: usize,
-) -> Result<Option<Vec<DeadLetter>>, String> {
-    let letters = control.dead_letters.clone();
-    if all {
-        let step = blocking(move || letters.list(0, LETTERS_AT_ONCE)).await?;
-        return Ok((!step.is_empty()).then_some(step));
-    }
-    let Some(&seq) = seqs.get(done) else {
-        return Ok(None);
-    };
-    let letter = blocking(move || letters.get(seq)).await?;
-    let letter = letter.ok_or_else(|| format!("there is no dead letter {seq}"))?;
-    Ok(Some(vec![letter]))
-}
-
-async fn blocking<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
-    work: impl FnOnce() -> Result<T, E> + Send + 'static,
-) -> Result<T, String> {
-    let done = tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|e| e.to_string())?;
-    done.map_err(|e| e.to_string())
-}
-
-fn summary(letter: &DeadLetter) -> Value {
-    json!({
-        "seq": letter.seq,
-        "topic": letter.topic,
-        "partition": letter.partition,
-        "reason": letter.reason,
-        "dead_lettered_ms": letter.at,
-        "received_ms": letter.received,
-        "input": letter.source.input,
-        "size": letter.bytes.len(),
-    })
-}
-
-/// Bytes travel as base64-free JSON numbers would be unreadable, so as hexadecimal text.
-fn whole(letter: &DeadLetter) -> Value {
-    let mut value = summary(letter);
-    let hex: String = letter
-        .bytes
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    if let Some(fields) = value.as_object_mut() {
-        fields.insert("bytes_hex".to_owned(), Value::String(hex));
-    }
-    value
 }

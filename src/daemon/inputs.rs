@@ -76,11 +76,14 @@ pub(super) fn start(
         }
         inputs.files = tail.stats;
         inputs.tail = Some(tail.control);
-        let ended = tail.ended;
+        let (ended, mut stop) = (tail.ended, stop.clone());
         inputs.running.push(tokio::spawn(async move {
             // An error: the thread ended in a panic, and what it had read is read again.
             if ended.await.is_err() {
                 error!("the thread that follows files ended in a panic");
+            } else {
+                // Where the spool refuses what was read, the sockets go on all the same.
+                stop.asked().await;
             }
             Vec::new()
         }));

@@ -24,6 +24,7 @@ use crate::spool::{OpenError, Opened, Spool, SpoolHandle};
 
 mod control;
 mod inputs;
+mod letters;
 mod signals;
 mod status;
 mod systemd;
@@ -52,6 +53,15 @@ pub enum RunError {
     /// The producer could not be started.
     #[error("cannot start the Kafka producer")]
     Kafka(#[from] StartError),
+    /// A thread or task that everything depends on has ended by itself.
+    #[error(
+        "{what} has ended in a panic; this is a bug. Nothing acknowledged is lost: \
+         start the daemon again"
+    )]
+    Ended {
+        /// Which.
+        what: &'static str,
+    },
     /// The system refused a thread, a signal handler or the runtime.
     #[error("cannot {action}")]
     System {
@@ -85,8 +95,7 @@ pub fn run(config: Config, reload: Reloader) -> Result<(), RunError> {
     let result = runtime.block_on(async {
         let requests = signals::listen().map_err(system("install signal handlers"))?;
         let daemon = Daemon::start(Arc::new(config), handed)?;
-        daemon.attend(requests, reload).await;
-        Ok(())
+        daemon.attend(requests, reload).await
     });
     runtime.shutdown_timeout(Duration::from_millis(200));
     result
@@ -200,7 +209,7 @@ impl Daemon {
         mut self,
         mut requests: tokio::sync::mpsc::Receiver<Request>,
         mut reload: Reloader,
-    ) {
+    ) -> Result<(), RunError> {
         let mut tick = tokio::time::interval(TICK);
         let watch = systemd::watchdog_interval();
         let mut watch_tick = tokio::time::interval(watch.unwrap_or(Duration::from_secs(3600)));
@@ -212,6 +221,10 @@ impl Daemon {
                     Some(Request::Stop) | None => break,
                 },
                 _ = tick.tick() => {
+                    // Better started again than hanging on with a part missing.
+                    if let Some(what) = self.ended() {
+                        return Err(RunError::Ended { what });
+                    }
                     self.watched.sample();
                     systemd::status(&self.watched.line());
                 }
@@ -225,6 +238,22 @@ impl Daemon {
             }
         }
         self.stop(requests).await;
+        Ok(())
+    }
+
+    /// What has ended although nobody asked it to.
+    fn ended(&self) -> Option<&'static str> {
+        if self.spool.ended().is_some() {
+            return self.spool.ended();
+        }
+        let drain = self.watched.drain.lock().ok();
+        if drain.is_none_or(|drain| drain.as_ref().is_some_and(Drain::has_ended)) {
+            return Some("the drain");
+        }
+        if self.inputs.iter().any(JoinHandle::is_finished) {
+            return Some("an input");
+        }
+        self.control.is_finished().then_some("the control socket")
     }
 
     fn pulse(&self) -> Pulse {

@@ -4,7 +4,7 @@
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,11 +34,41 @@ pub(super) fn listen() -> std::io::Result<mpsc::Receiver<Request>> {
                 } else {
                     Request::Stop
                 };
-                // A full mailbox already holds what this would ask for.
-                if let Err(mpsc::error::TrySendError::Closed(_)) = sender.try_send(request) {
+                if !pass_on(&sender, request) {
                     return;
                 }
             }
         })?;
     Ok(receiver)
+}
+
+/// Hands a request over; false when nobody listens any more.
+fn pass_on(sender: &mpsc::Sender<Request>, request: Request) -> bool {
+    match (sender.try_send(request), request) {
+        (Ok(()), _) => true,
+        // A full mailbox holds a reload already, but not the word to stop.
+        (Err(TrySendError::Full(_)), Request::Reload) => true,
+        (Err(TrySendError::Full(_)), Request::Stop) => sender.blocking_send(request).is_ok(),
+        (Err(TrySendError::Closed(_)), _) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_is_heard_behind_any_number_of_reloads() {
+        let (sender, mut receiver) = mpsc::channel(WAITING);
+        let signals = std::thread::spawn(move || {
+            assert!((0..100).all(|_| pass_on(&sender, Request::Reload)));
+            assert!(pass_on(&sender, Request::Stop));
+        });
+        let mut last = None;
+        while let Some(request) = receiver.blocking_recv() {
+            last = Some(request);
+        }
+        signals.join().unwrap();
+        assert_eq!(last, Some(Request::Stop));
+    }
 }

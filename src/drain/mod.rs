@@ -203,6 +203,11 @@ impl Drain {
         let _ = self.inbox.send(Message::Reload(Box::new(settings)));
     }
 
+    /// Whether its thread has ended; unless it was asked to, by a panic.
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     /// Asks it to end once nothing is in flight, at the latest at `deadline`.
     pub fn stop(&self, deadline: Instant) {
         let _ = self.inbox.send(Message::Stop(deadline));

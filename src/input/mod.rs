@@ -8,6 +8,7 @@ pub mod connection;
 pub mod file;
 pub mod framing;
 pub mod park;
+pub mod seldom;
 pub mod settle;
 pub mod stats;
 pub mod stop;

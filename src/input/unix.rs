@@ -20,6 +20,7 @@ use super::activation::Handed;
 use super::connection::{self, Context};
 use super::framing::{Decoder, LineMemory};
 use super::park::{Parked, Rest};
+use super::seldom::Seldom;
 use super::stats::InputStats;
 use super::stop::Stop;
 use crate::config::UnixConfig;
@@ -256,6 +257,7 @@ pub async fn run(
 
 impl Input {
     async fn accept_all(&mut self, socket: &BoundSocket) {
+        let (mut refusals, mut failures) = (Seldom::default(), Seldom::default());
         loop {
             let accepted = tokio::select! {
                 accepted = socket.listener.accept() => accepted,
@@ -270,12 +272,17 @@ impl Input {
             match accepted {
                 Ok(_) if open >= self.config.max_connections as usize => {
                     self.stats.connections_refused.fetch_add(1, Relaxed);
-                    warn!(input = %self.name, limit = self.config.max_connections,
-                        "connection refused: max_connections reached");
+                    if refusals.is_due() {
+                        warn!(input = %self.name, limit = self.config.max_connections,
+                            "connections are refused: max_connections reached");
+                    }
                 }
                 Ok((stream, _)) => self.serve(stream, Rest::default()),
                 Err(error) => {
-                    warn!(input = %self.name, %error, "cannot accept a connection; trying again");
+                    if failures.is_due() {
+                        warn!(input = %self.name, %error,
+                            "cannot accept connections; trying again");
+                    }
                     tokio::time::sleep(ACCEPT_RETRY).await;
                 }
             }

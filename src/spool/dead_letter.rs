@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use super::block::{BlockError, Bytes, encode_file, parse_file};
 use super::error::DeadLetterError;
+use super::quarantine;
 use super::shared::{Shared, lock};
 use super::store::{PAGE_BYTES, Store, StoreError, Value};
 use crate::event::{Peer, Source, UnixMillis};
@@ -254,15 +255,37 @@ impl DeadLetters {
         slot: &'a mut Option<OpenLetters>,
     ) -> Result<&'a mut OpenLetters, StoreError> {
         if slot.is_none() {
-            let is_new = !self.dir().exists();
-            let store = Store::open(&self.dir(), CACHE_BYTES)?.store;
-            if is_new {
-                std::fs::File::open(&self.shared.dir)?.sync_all()?;
-            }
-            let count = store.count_records(|key| key.ends_with(&[0, 0]))?;
-            *slot = Some(OpenLetters { store, count });
+            let opened = match self.open_store() {
+                Err(StoreError::Damaged(reason) | StoreError::Panicked(reason)) => {
+                    self.put_aside(&reason)?;
+                    self.open_store()?
+                }
+                other => other?,
+            };
+            *slot = Some(opened);
         }
         slot.as_mut().ok_or(StoreError::Full)
+    }
+
+    fn open_store(&self) -> Result<OpenLetters, StoreError> {
+        let is_new = !self.dir().exists();
+        let store = Store::open(&self.dir(), CACHE_BYTES)?.store;
+        if is_new {
+            std::fs::File::open(&self.shared.dir)?.sync_all()?;
+        }
+        let count = store.count_records(|key| key.ends_with(&[0, 0]))?;
+        Ok(OpenLetters { store, count })
+    }
+
+    /// A store that cannot be read must not keep new letters from being stored, and with them
+    /// the partitions of their events.
+    fn put_aside(&self, reason: &str) -> Result<(), StoreError> {
+        let place = quarantine::set_aside(&self.shared.dir, &self.dir())?;
+        let place = place.unwrap_or_default();
+        let words = format!("{reason}; it is now {}", place.display());
+        self.shared
+            .failed("the dead-letter store is damaged and begun anew", &words);
+        Ok(())
     }
 
     fn delete_when_empty(&self) {

@@ -217,6 +217,18 @@ impl SpoolHandle {
         self.shared.busy_for()
     }
 
+    /// The thread that has ended, as only a panic ends it before [`SpoolHandle::close`]: the
+    /// spool then takes nothing, or gives nothing back.
+    pub fn ended(&self) -> Option<&'static str> {
+        let has_ended =
+            |ends: &mpsc::Receiver<()>| ends.try_recv() == Err(mpsc::TryRecvError::Disconnected);
+        match () {
+            () if has_ended(&self.committer_ends) => Some("the spool's committer"),
+            () if has_ended(&self.keeper_ends) => Some("the spool's keeper"),
+            () => None,
+        }
+    }
+
     /// Stops: takes no more events, commits what is queued, writes everything down, closes.
     /// Returns false when `deadline` came first; what has a receipt is safe all the same.
     pub fn close(self, deadline: Instant) -> bool {

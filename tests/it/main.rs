@@ -13,6 +13,8 @@ mod certificates;
 mod cli;
 /// Topics made on demand.
 mod creation;
+/// Events that Kafka refused for good.
+mod dead_letters;
 /// What `kafka test` finds, and `topics`.
 mod doctor;
 /// One partition or event in trouble, and the others.

@@ -75,3 +75,17 @@ async fn what_a_closed_generation_could_not_write_down_is_remembered() {
         assert_eq!(opened.cursor.is_unresolved(seq), seq % 2 == 0, "{seq}");
     }
 }
+
+#[tokio::test]
+async fn a_thread_of_the_spool_that_has_ended_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = filled(dir.path()).await;
+    assert_eq!(opened.handle.ended(), None);
+    // To be told what is not so makes it end, as a panic would.
+    opened.handle.mailbox.close(Instant::now());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while opened.handle.ended() != Some("the spool's committer") {
+        assert!(Instant::now() < deadline, "it is not noticed");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}

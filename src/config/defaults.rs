@@ -142,6 +142,7 @@ impl KafkaConfig {
             test_topic: None,
             acks: Acks::All,
             idempotence: true,
+            retries: None,
             delivery_timeout: None,
             connect_timeout_max: Duration::from_secs(30),
             connections_max_idle: Some(Duration::from_secs(9 * 60)),

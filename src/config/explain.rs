@@ -149,7 +149,10 @@ const IN_FORCE: &[(&str, Show)] = &[
         Some(acks.to_owned())
     }),
     ("enable.idempotence", |k| Some(k.idempotence.to_string())),
-    ("retries", |_| Some(i32::MAX.to_string())),
+    ("retries", |k| {
+        let retries = k.retries.unwrap_or(i32::MAX.unsigned_abs());
+        Some(retries.to_string())
+    }),
     ("delivery.timeout.ms", |k| k.delivery_timeout.and_then(ms)),
     ("batch.size", |k| Some(k.batch_size.to_string())),
     ("batch.events", |k| Some(k.batch_events.to_string())),

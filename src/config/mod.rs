@@ -246,6 +246,9 @@ pub struct KafkaConfig {
     pub acks: Acks,
     /// `enable.idempotence`. Default true, and false with less than `acks=all`.
     pub idempotence: bool,
+    /// `retries`: how often a batch that failed is sent again before its events go to the
+    /// dead letters. Default `None` = for ever.
+    pub retries: Option<u32>,
     /// `delivery.timeout.ms`: age at which an event that no broker has acknowledged goes to
     /// the dead letters. Default `None` = never.
     pub delivery_timeout: Option<Duration>,

@@ -46,6 +46,24 @@ impl State {
                 self.lanes.named(&to.topic).lane(to.partition).last_error = Some(reason);
                 self.go_again(&to, &returned, term);
             }
+            Report::GivenUp {
+                to,
+                given_up,
+                returned,
+                term,
+                reason,
+                bytes,
+            } => {
+                let batches = given_up.len() + returned.len();
+                self.came_back(&to, batches as u32, bytes);
+                warn!(topic = %to.topic, partition = to.partition, reason,
+                    "batches are given up; their events go to the dead letters");
+                for ranges in &given_up {
+                    self.bury(&to, ranges, &reason, now);
+                }
+                self.lanes.named(&to.topic).lane(to.partition).last_error = Some(reason);
+                self.go_again(&to, &returned, term);
+            }
             Report::Run(report) => self.run_report(report, now),
             Report::ClusterChanged => {}
         }

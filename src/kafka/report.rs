@@ -92,6 +92,23 @@ pub enum Report {
         /// Bytes given back.
         bytes: usize,
     },
+    /// Batches that failed once more than `retries` allows are given up; the broker may have
+    /// one all the same when an answer was lost. Later ones come back, none of them in the
+    /// log.
+    GivenUp {
+        /// Partition.
+        to: TopicPartition,
+        /// Events of each batch that is not sent again, in order.
+        given_up: Vec<SeqRanges>,
+        /// Events of each other batch, in order; to be sent again.
+        returned: Vec<SeqRanges>,
+        /// The term that is over.
+        term: u32,
+        /// For a person.
+        reason: String,
+        /// Bytes given back, all batches together.
+        bytes: usize,
+    },
     /// News about a run, with transactions; then no other report about batches comes.
     Run(RunReport),
     /// The view of the cluster has changed.

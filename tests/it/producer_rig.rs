@@ -209,6 +209,17 @@ impl Rig {
                 self.unresolved -= returned.len();
                 self.back.push(report);
             }
+            Report::GivenUp {
+                ref to,
+                ref given_up,
+                ref returned,
+                term,
+                ..
+            } => {
+                end_term(&mut self.terms, to, term);
+                self.unresolved -= given_up.len() + returned.len();
+                self.back.push(report);
+            }
             Report::ClusterChanged | Report::Run(_) => {}
         }
     }

@@ -6,7 +6,7 @@ use spoolway::config::{Acks, KafkaConfig};
 use spoolway::kafka::Report;
 use spoolway_test_support::daemon::{Builder, Daemon};
 use spoolway_test_support::kafka::wait::wait_for;
-use spoolway_test_support::scripted::{Action, Api, Cluster, When, code};
+use spoolway_test_support::scripted::{Action, Api, Cluster, Record, Request, When, code};
 
 use crate::producer_rig::{PATIENCE, Rig, config, log};
 
@@ -247,6 +247,8 @@ fn an_event_older_than_the_delivery_timeout_is_a_dead_letter_and_a_younger_one_a
         .kafka("linger.ms = 0")
         .kafka("request.timeout.ms = 1000")
         .kafka("delivery.timeout.ms = 3000")
+        // The young event has less time than the usual pause before a new connection.
+        .kafka("reconnect.backoff.max.ms = 200")
         .start()
         .unwrap();
     let mut writer = daemon.writer().unwrap();
@@ -266,6 +268,156 @@ fn an_event_older_than_the_delivery_timeout_is_a_dead_letter_and_a_younger_one_a
     let listed = daemon.command("dead-letter").arg("list").output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
     assert!(listed.contains("delivery.timeout.ms"), "{listed}");
+}
+
+#[test]
+fn an_event_that_failed_once_more_than_retries_is_a_dead_letter_and_the_next_arrives() {
+    let cluster = cluster();
+    cluster.script(
+        When::produce().times(3),
+        Action::Error(code::NOT_ENOUGH_REPLICAS),
+    );
+    let daemon = daemon(&cluster)
+        .kafka("retries = 2")
+        .kafka("retry.backoff.ms = 20")
+        .start()
+        .unwrap();
+    let mut writer = daemon.writer().unwrap();
+    let count = writer.send(b"first").unwrap();
+    writer.wait_acked(count).unwrap();
+    wait_for(PATIENCE, "the dead letter", || {
+        Ok(daemon.status_json()?["ledger"]["dead_lettered"] == 1)
+    })
+    .unwrap();
+    assert_eq!(sent(&cluster).len(), 3, "one send and two again");
+    let count = writer.send(b"second").unwrap();
+    writer.wait_acked(count).unwrap();
+    cluster.wait_until("the second", PATIENCE, |s| s.topic_record_count("t") == 1);
+    assert_eq!(cluster.records("t", 0)[0].value_bytes(), b"second");
+    let listed = daemon.command("dead-letter").arg("list").output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(
+        listed.contains("(retries = 2): NOT_ENOUGH_REPLICAS"),
+        "{listed}"
+    );
+}
+
+/// Each pause within what 20 % of jitter and a busy machine make of it.
+#[track_caller]
+fn pauses(requests: &[Request], api: Api, expected_ms: &[u64]) {
+    let at: Vec<Instant> = requests
+        .iter()
+        .filter(|request| request.api == api)
+        .map(|request| request.at)
+        .collect();
+    let pauses: Vec<Duration> = at.windows(2).map(|w| w[1] - w[0]).collect();
+    for (pause, expected) in pauses.iter().zip(expected_ms) {
+        let expected = Duration::from_millis(*expected);
+        let range = expected.mul_f64(0.79)..expected.mul_f64(1.9);
+        assert!(range.contains(pause), "{expected:?}: {pauses:?}");
+    }
+    assert!(pauses.len() >= expected_ms.len(), "{pauses:?}");
+}
+
+#[test]
+fn the_wait_before_a_retry_doubles_from_the_first_to_the_longest() {
+    let cluster = cluster();
+    let mut rig = rig(&cluster, |config| {
+        config.retry_backoff = Duration::from_millis(150);
+        config.retry_backoff_max = Duration::from_millis(600);
+    });
+    let fault = Action::Error(code::NOT_ENOUGH_REPLICAS);
+    cluster.script(When::produce().times(4), fault);
+    rig.send("t", 0, 1);
+    rig.settle();
+    pauses(&cluster.requests(), Api::Produce, &[150, 300, 600, 600]);
+}
+
+#[test]
+fn the_wait_before_a_new_connection_doubles_from_the_first_to_the_longest() {
+    let cluster = cluster();
+    cluster.script(When::api(Api::ApiVersions).times(4), Action::DropBefore);
+    let mut rig = rig(&cluster, |config| {
+        config.reconnect_backoff = Duration::from_millis(150);
+        config.reconnect_backoff_max = Duration::from_millis(600);
+    });
+    rig.send("t", 0, 1);
+    rig.settle();
+    pauses(&cluster.requests(), Api::ApiVersions, &[150, 300, 600, 600]);
+}
+
+#[test]
+fn every_request_names_the_client() {
+    let cluster = cluster();
+    let mut rig = rig(&cluster, |config| config.client_id = "edge-7".into());
+    rig.send("t", 0, 1);
+    rig.settle();
+    let requests = cluster.requests();
+    assert!(requests.iter().any(|request| request.api == Api::Produce));
+    assert!(requests.iter().all(|request| request.client_id == "edge-7"));
+}
+
+/// Nothing is answered: no more than this is built, and the rest waits in the spool.
+#[test]
+fn batches_built_and_not_acknowledged_stay_within_the_buffer_memory() {
+    const MIB: u64 = 1 << 20;
+    let event = vec![b'x'; 64 << 10];
+    for (limit, more_than) in [(MIB, MIB / 2), (16 * MIB, 3 * MIB)] {
+        let cluster = Cluster::start(1);
+        cluster.create_topic("t", 8);
+        cluster.script(When::produce().always(), Action::Silence);
+        let daemon = daemon(&cluster)
+            .kafka(&format!("buffer.memory = {limit}"))
+            .kafka("batch.size = 131072\ncompression.type = \"none\"")
+            .start()
+            .unwrap();
+        let mut writer = daemon.writer().unwrap();
+        let mut count = 0;
+        for _ in 0..100 {
+            count = writer.send(&event).unwrap();
+        }
+        writer.wait_acked(count).unwrap();
+        let buffered = || daemon.status_json().unwrap()["drain"]["buffered_bytes"].as_u64();
+        wait_for(PATIENCE, "the buffer to fill", || {
+            Ok(buffered().unwrap() > more_than)
+        })
+        .unwrap();
+        let until = Instant::now() + Duration::from_secs(1);
+        while Instant::now() < until {
+            // What one block of the spool adds after the last look.
+            let most = limit + MIB / 2;
+            assert!(buffered().unwrap() <= most, "{:?} of {limit}", buffered());
+        }
+    }
+}
+
+/// As `RoundRobinPartitioner` of Java: the key goes along and decides nothing.
+#[test]
+fn a_java_partitioner_spreads_events_of_one_key_in_turn() {
+    const CLASS: &str = "org.apache.kafka.clients.producer.RoundRobinPartitioner";
+    // With the hash one partition has them all; which one is its business.
+    for (class, expected) in [(CLASS, [3, 3, 3]), ("DefaultPartitioner", [0, 0, 9])] {
+        let cluster = Cluster::start(1);
+        cluster.create_topic("t", 3);
+        let daemon = daemon(&cluster)
+            .kafka(&format!("partitioner.class = \"{class}\""))
+            .route("key = \"k\"")
+            .start()
+            .unwrap();
+        let mut writer = daemon.writer().unwrap();
+        for number in 0..9 {
+            let event = format!("{{\"k\":\"one\",\"n\":{number}}}");
+            writer.send(event.as_bytes()).unwrap();
+        }
+        writer.wait_acked(9).unwrap();
+        cluster.wait_until("nine", PATIENCE, |s| s.topic_record_count("t") == 9);
+        let records = [0, 1, 2].map(|partition| cluster.records("t", partition));
+        let mut counts = records.each_ref().map(Vec::len);
+        counts.sort_unstable();
+        assert_eq!(counts, expected, "{class}");
+        let keyed = |record: &Record| record.key.as_deref() == Some(b"one");
+        assert!(records.iter().flatten().all(keyed));
+    }
 }
 
 /// Airbyte's "sync producer": the writer goes on when Kafka has the event.

@@ -15,13 +15,13 @@ use crate::config::{Acks, KafkaConfig};
 
 const ALLOW_DATA_LOSS: &str = "allow_data_loss";
 
-/// Kafka's default of `retries`, and what happens here anyway.
+/// Kafka's largest number of `retries`, and its default: without end.
 const RETRIES: u64 = i32::MAX as u64;
 
 /// Reads the keys into `kafka`.
 pub(super) fn read(section: &mut Section<'_, '_>, kafka: &mut KafkaConfig) {
     read_acks(section, kafka);
-    read_retries(section);
+    kafka.retries = read_retries(section);
     kafka.delivery_timeout = optional(
         section,
         "delivery.timeout.ms",
@@ -111,24 +111,25 @@ fn read_idempotence(section: &mut Section<'_, '_>, kafka: &mut KafkaConfig, entr
     }
 }
 
-/// The spool keeps an event until a broker has it, so that no number of tries ends in loss.
-fn read_retries(section: &mut Section<'_, '_>) {
+/// `None` = for ever. A number is often copied from where nothing else kept the events.
+fn read_retries(section: &mut Section<'_, '_>) -> Option<u32> {
     const KEY: &str = "retries";
-    let Some(entry) = section.take_alias(KEY, &["message.send.max.retries"]) else {
-        return;
+    let entry = section.take_alias(KEY, &["message.send.max.retries"])?;
+    let number = whole_number(entry.value.get_ref()).filter(|number| *number <= RETRIES);
+    let Some(number) = number else {
+        let help = Some(format!("use a whole number up to {RETRIES}"));
+        section.fault(KEY, entry.value.span(), "is not a number of retries", help);
+        return None;
     };
-    match whole_number(entry.value.get_ref()) {
-        Some(RETRIES) => {}
-        Some(number) if number < RETRIES => {
-            let what = "has no effect: an event is tried until a broker has it or refuses it";
-            let help = "bound the time with delivery.timeout.ms, or remove the line";
-            section.caution(KEY, entry.value.span(), what, Some(help.to_owned()));
-        }
-        _ => {
-            let help = Some(format!("use a whole number up to {RETRIES}"));
-            section.fault(KEY, entry.value.span(), "is not a number of retries", help);
-        }
-    }
+    let retries = u32::try_from(number).ok().filter(|_| number < RETRIES)?;
+    let what = if section.has("transactional.id") {
+        "has no effect on transactions, which are sent again as a whole until one is committed"
+    } else {
+        "sends events to the dead letters when a cluster is in trouble for that many tries"
+    };
+    let help = "remove the line: the spool keeps them until a broker has them or refuses them";
+    section.caution(KEY, entry.value.span(), what, Some(help.to_owned()));
+    Some(retries)
 }
 
 /// A time, or 0 or -1 for none.

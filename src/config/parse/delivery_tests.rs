@@ -35,10 +35,19 @@ fn idempotence_switched_off_is_warned_about() {
 }
 
 #[test]
-fn a_number_of_retries_has_no_effect_and_says_so() {
+fn retries_are_endless_unless_a_number_says_otherwise_which_is_warned_about() {
+    let retries = |lines: &str| accepted(with_kafka(lines)).kafka.retries;
+    assert_eq!(retries(""), None);
+    assert_eq!(retries("retries = 2147483647"), None);
     assert_eq!(warnings("retries = 2147483647"), "");
-    assert!(warnings("retries = 3").contains("has no effect"));
-    assert!(refusal(with_kafka("retries = 2147483648")).contains("2147483647"));
+    assert_eq!(retries("message.send.max.retries = 0"), Some(0));
+    assert!(warnings("retries = 3").contains("to the dead letters"));
+    let transactional = "retries = 3\ntransactional.id = \"edge\"";
+    assert!(warnings(transactional).contains("no effect on transactions"));
+    for wrong in ["2147483648", "-1", "\"many\""] {
+        let text = refusal(with_kafka(&format!("retries = {wrong}")));
+        assert!(text.contains("up to 2147483647"), "{text}");
+    }
 }
 
 #[test]

@@ -126,6 +126,8 @@ impl Actor {
                 max: config.retry_backoff_max,
             },
             idempotent: config.idempotence,
+            // A transaction that failed is sent again as a whole, for ever.
+            retries: config.retries.filter(|_| config.transaction.is_none()),
         };
         let (authority, transact) = match &config.transaction {
             None => (Some(authority), None),

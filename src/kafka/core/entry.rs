@@ -3,7 +3,7 @@
 //! Types only; what they lead to is decided in `partition`.
 
 use super::super::batch::StampedBatch;
-use super::super::outcome::Verdict;
+use super::super::outcome::{Outcome, Verdict};
 use super::super::{EncodedBatch, Expiry, Refusal};
 use crate::proof::SeqRanges;
 
@@ -30,6 +30,17 @@ pub(in super::super) enum Reply {
     },
     /// No answer will come.
     Lost { reason: String },
+}
+
+impl Reply {
+    /// Whether a failure uses up one of the batch's `retries`. A topic that refuses us has
+    /// `topic_patience` instead.
+    pub(super) fn counts(&self) -> bool {
+        match self {
+            Self::Code { verdict, .. } => verdict.outcome != Outcome::Deny,
+            Self::Lost { .. } => true,
+        }
+    }
 }
 
 /// What follows from an answer.
@@ -95,6 +106,9 @@ pub(super) struct Entry {
     pub(super) bytes: usize,
     /// Sends under the present identity.
     pub(super) sends: u32,
+    /// Sends that failed, under whatever identity; a batch that may be in the log waits for
+    /// the first one and fails with it.
+    pub(super) tries: u32,
     /// A send under the present identity ended without knowing.
     pub(super) maybe_stored: bool,
     pub(super) corrupt_answers: u32,

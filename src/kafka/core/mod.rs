@@ -53,6 +53,8 @@ pub(super) struct Settings {
     pub(super) retry: Backoff,
     /// Whether batches carry a producer id.
     pub(super) idempotent: bool,
+    /// How often a batch that failed is sent again; `None` = for ever.
+    pub(super) retries: Option<u32>,
 }
 
 /// One batch of a request.
@@ -324,6 +326,7 @@ impl Core {
         }
         self.effects = effects;
         self.return_if_failing(slot, now.mono);
+        self.give_up(slot);
         self.expire(slot, now.mono);
         self.ready(slot, now);
     }
@@ -418,6 +421,39 @@ impl Core {
             let reason = format!("{error} (delivery.timeout.ms is over)");
             self.give_back(slot, reason);
         }
+    }
+
+    /// Gives up what has failed more often than `retries` allows. As with what expires, the
+    /// epoch that follows keeps a late request from getting into the log.
+    fn give_up(&mut self, slot: usize) {
+        let Some(retries) = self.settings.retries else {
+            return;
+        };
+        let Some(partition) = self.partitions.get_mut(slot) else {
+            return;
+        };
+        if !partition.is_exhausted(retries) {
+            return;
+        }
+        let (to, term, bytes) = (partition.to.clone(), partition.term, partition.bytes());
+        let doubt = match partition.doubtful() {
+            0 => "",
+            _ => "; an answer was lost, so the broker may have it all the same",
+        };
+        let error = partition.error.as_deref().unwrap_or("no broker took it");
+        let reason = format!(
+            "given up after {} tries (retries = {retries}): {error}{doubt}",
+            retries.saturating_add(1)
+        );
+        let (given_up, returned) = partition.take_exhausted(retries);
+        self.actions.push(Action::Report(Report::GivenUp {
+            to,
+            given_up,
+            returned,
+            term,
+            reason,
+            bytes,
+        }));
     }
 
     fn give_back(&mut self, slot: usize, reason: String) {

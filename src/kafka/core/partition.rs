@@ -131,6 +131,7 @@ impl Partition {
             ranges,
             bytes,
             sends: 0,
+            tries: 0,
             maybe_stored: false,
             corrupt_answers: 0,
             expires,
@@ -257,6 +258,9 @@ impl Partition {
     ) {
         self.on_wire = self.on_wire.saturating_sub(1);
         if let Some(position) = self.entries.iter().position(|e| e.serial == serial) {
+            if let Some(entry) = self.entries.get_mut(position).filter(|_| reply.counts()) {
+                entry.tries = entry.tries.saturating_add(1);
+            }
             match self.judge(position, reply, out) {
                 State::OnWire => self.stored(position, now, out),
                 state => self.failed(position, state, out),
@@ -390,7 +394,13 @@ impl Partition {
             Phase::Flowing => self.phase = Phase::Settling,
             Phase::Settling => {}
             // The round starts anew after a pause.
-            Phase::Round { .. } if retriable => self.phase = Phase::Settling,
+            Phase::Round { .. } if retriable => {
+                self.phase = Phase::Settling;
+                let waiting = self.entries.iter_mut().skip(position + 1);
+                for entry in waiting.filter(|entry| entry.maybe_stored) {
+                    entry.tries = entry.tries.saturating_add(1);
+                }
+            }
             Phase::Round { next } => {
                 let next = next + 1;
                 self.phase = Phase::Round { next };
@@ -467,7 +477,7 @@ impl Partition {
 
     /// Takes all batches out, unsent as far as the log is concerned.
     fn give_back(&mut self) -> (Vec<SeqRanges>, usize) {
-        let bytes = self.entries.iter().map(|e| e.bytes).sum();
+        let bytes = self.bytes();
         let returned = self.entries.drain(..).map(|e| e.ranges).collect();
         self.change_identity();
         self.term = self.term.wrapping_add(1);
@@ -489,7 +499,36 @@ impl Partition {
         (returned, bytes, doubtful)
     }
 
-    fn doubtful(&self) -> u64 {
+    /// Whether the first batch has failed more often than `retries` allows, and with it every
+    /// batch that may be in the log: the others can go again without being doubled. Not in
+    /// the middle of a round, which may yet prove that all of them are in the log.
+    pub(super) fn is_exhausted(&self, retries: u32) -> bool {
+        let between = !matches!(self.phase, Phase::Round { next } if next > 0);
+        let mut bound = self.entries.iter().enumerate();
+        self.on_wire == 0
+            && between
+            && !self.entries.is_empty()
+            && bound.all(|(at, e)| e.tries > retries || (at > 0 && !e.maybe_stored))
+    }
+
+    /// Gives all batches back: first those that have failed more often than `retries` allows,
+    /// then the others.
+    pub(super) fn take_exhausted(&mut self, retries: u32) -> (Vec<SeqRanges>, Vec<SeqRanges>) {
+        let over: Vec<bool> = self.entries.iter().map(|e| e.tries > retries).collect();
+        let (ranges, _) = self.give_back();
+        let (given_up, returned): (Vec<_>, Vec<_>) =
+            ranges.into_iter().zip(over).partition(|(_, over)| *over);
+        let ranges = |pairs: Vec<(SeqRanges, bool)>| pairs.into_iter().map(|(r, _)| r).collect();
+        (ranges(given_up), ranges(returned))
+    }
+
+    /// Bytes of all unresolved batches.
+    pub(super) fn bytes(&self) -> usize {
+        self.entries.iter().map(|e| e.bytes).sum()
+    }
+
+    /// Records of batches that may be in the log.
+    pub(super) fn doubtful(&self) -> u64 {
         let doubtful = self.entries.iter().filter(|e| e.maybe_stored);
         doubtful.map(|e| e.ranges.len()).sum()
     }

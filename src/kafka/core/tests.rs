@@ -19,6 +19,8 @@ const TOO_LARGE: u64 = 7;
 /// The batches of a producer that a broker remembers.
 const REMEMBERED: usize = 5;
 
+mod runs;
+
 #[derive(Debug, Clone)]
 enum Step {
     /// A new batch.
@@ -116,12 +118,13 @@ struct World {
     lifetime: Option<Duration>,
     born: HashMap<u64, Instant>,
     expired: Vec<u64>,
+    given_up: Vec<u64>,
     term: u32,
     next_id: i64,
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(retries: Option<u32>) -> Self {
         let millis = Duration::from_millis;
         let settings = Settings {
             max_in_flight: 5,
@@ -131,6 +134,7 @@ impl World {
                 max: millis(200),
             },
             idempotent: true,
+            retries,
         };
         let (_, authority) = proof::issue();
         let mut world = Self {
@@ -157,6 +161,7 @@ impl World {
             lifetime: None,
             born: HashMap::new(),
             expired: Vec::new(),
+            given_up: Vec::new(),
             term: 0,
             next_id: 1,
         };
@@ -424,6 +429,18 @@ impl World {
                 self.core.topic_usable("t");
                 self.send_again(&returned);
             }
+            Report::GivenUp {
+                given_up,
+                returned,
+                term,
+                ..
+            } => {
+                self.end_term(term);
+                self.unresolved -= given_up.len() + returned.len();
+                self.given_up
+                    .extend(given_up.iter().filter_map(SeqRanges::first));
+                self.send_again(&returned);
+            }
             Report::ClusterChanged | Report::Run(_) => {}
         }
     }
@@ -485,116 +502,4 @@ fn sealed(number: u64) -> EncodedBatch {
         headers: &[],
     });
     builder.seal(Compression::None).unwrap()
-}
-
-/// Every batch once and in order; the refused ones are reported and not there.
-fn run(steps: Vec<Step>) {
-    let mut world = prepared(steps.len());
-    for step in steps {
-        world.step(step);
-    }
-    world.heal();
-    let (refused, stored): (Vec<u64>, Vec<u64>) =
-        (1..world.next).partition(|n| n.is_multiple_of(TOO_LARGE));
-    assert_eq!(world.log, stored, "in the log");
-    assert_eq!(world.acked, stored, "acknowledged");
-    assert_eq!(world.refused, refused, "refused");
-    assert_eq!(world.core.totals().maybe_duplicate_records, 0);
-}
-
-/// Every batch once and in order or given up for its age, and never both acknowledged and
-/// given up.
-fn run_with_a_lifetime(steps: Vec<Step>, lifetime: Duration) {
-    let mut world = prepared(steps.len());
-    world.lifetime = Some(lifetime);
-    for step in steps {
-        world.step(step);
-    }
-    world.heal();
-    assert!(world.log.is_sorted_by(|a, b| a < b), "{:?}", world.log);
-    let mut resolved = [&world.acked[..], &world.refused, &world.expired].concat();
-    resolved.sort_unstable();
-    assert_eq!(resolved, (1..world.next).collect::<Vec<u64>>());
-}
-
-/// A world that knows the records of the first `count` batches.
-fn prepared(count: usize) -> World {
-    let mut world = World::new();
-    for number in 1..=count as u64 {
-        let stamp = crate::kafka::batch::Stamp {
-            producer_id: 0,
-            epoch: 0,
-            base_sequence: 0,
-            time_ms: 0,
-            transactional: false,
-        };
-        let records = sealed(number).stamp(stamp).bytes().slice(61..);
-        world.numbers.insert(records, number);
-    }
-    world
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
-
-    #[test]
-    fn every_batch_is_stored_once_and_in_order(steps in prop::collection::vec(step(), 1..150)) {
-        run(steps);
-    }
-
-    #[test]
-    fn an_expired_batch_costs_the_others_neither_order_nor_uniqueness(
-        steps in prop::collection::vec(step(), 1..150),
-        lifetime in 50..1500_u64,
-    ) {
-        run_with_a_lifetime(steps, Duration::from_millis(lifetime));
-    }
-}
-
-#[test]
-fn a_restart_that_remembers_only_the_last_of_three_is_no_loss() {
-    let mut steps = vec![
-        Step::Send,
-        Step::Work {
-            broker: 1,
-            code: 0,
-            after: false,
-        },
-        Step::Answer {
-            broker: 1,
-            throttle: false,
-        },
-    ];
-    steps.extend(vec![Step::Send; 3]);
-    steps.extend(vec![
-        Step::Work {
-            broker: 1,
-            code: 0,
-            after: false
-        };
-        3
-    ]);
-    steps.push(Step::Restart { broker: 1 });
-    run(steps);
-}
-
-#[test]
-fn a_first_batch_that_fails_is_not_overtaken_at_a_broker_without_memory() {
-    // With more than one on the wire the broker, knowing nothing of the producer, would
-    // take the second as new, and the first could never be appended.
-    let mut steps = vec![Step::Send; 3];
-    steps.push(Step::Work {
-        broker: 1,
-        code: 19,
-        after: false,
-    });
-    steps.extend(vec![
-        Step::Work {
-            broker: 1,
-            code: 0,
-            after: false
-        };
-        2
-    ]);
-    run(steps);
 }

@@ -104,9 +104,10 @@ const PRODUCER: &[Key] = &[
         kind: Kind::Number,
         also: &["message.send.max.retries"],
         default: "2147483647",
-        range: "2147483647",
-        effect: "always without end: the spool keeps an event until a broker has it or refuses \
-            it; another number is warned about and has no effect",
+        range: "0 to 2147483647",
+        effect: "how often a batch that failed is sent again before its events go to the dead \
+            letters; 2147483647 = until a broker has them or refuses them. A smaller number is \
+            warned about, and has no effect on transactions",
     },
     Key {
         name: "delivery.timeout.ms",

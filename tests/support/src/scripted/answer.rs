@@ -67,6 +67,7 @@ pub(super) fn answer(state: &mut State, broker: i32, connection: u64, frame: &By
         connection,
         api,
         version: header.request_api_version,
+        client_id: header.client_id.as_deref().unwrap_or_default().to_owned(),
         bytes: frame.len(),
         sent: Vec::new(),
         actions: fired.actions().cloned().collect(),

@@ -79,6 +79,8 @@ pub struct Request {
     pub api: Api,
     /// Version.
     pub version: i16,
+    /// `client.id`; empty when it has none.
+    pub client_id: String,
     /// Bytes of the frame without its length prefix.
     pub bytes: usize,
     /// The batches of a produce request.

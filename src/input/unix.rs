@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tracing::{info, warn};
 
 use super::activation::Handed;
@@ -221,6 +221,8 @@ struct Input {
     stats: Arc<InputStats>,
     stop: Stop,
     connections: JoinSet<Option<(UnixStream, Rest)>>,
+    /// Connections that wait for the next daemon.
+    rested: Vec<Parked>,
 }
 
 /// Goes on with the connections in `parked`, accepts until `stop`, and returns when every
@@ -242,6 +244,7 @@ pub async fn run(
         stats,
         stop,
         connections: JoinSet::new(),
+        rested: Vec::new(),
     };
     for (stream, rest) in parked {
         let ready = stream.set_nonblocking(true);
@@ -261,14 +264,16 @@ impl Input {
         loop {
             let accepted = tokio::select! {
                 accepted = socket.listener.accept() => accepted,
-                Some(_) = self.connections.join_next() => {
-                    self.count_open();
+                Some(ended) = self.connections.join_next() => {
+                    self.end(ended);
                     continue;
                 }
                 () = self.stop.asked() => return,
             };
-            while self.connections.try_join_next().is_some() {}
-            let open = self.count_open();
+            while let Some(ended) = self.connections.try_join_next() {
+                self.end(ended);
+            }
+            let open = self.connections.len();
             match accepted {
                 Ok(_) if open >= self.config.max_connections as usize => {
                     self.stats.connections_refused.fetch_add(1, Relaxed);
@@ -289,10 +294,24 @@ impl Input {
         }
     }
 
-    fn count_open(&self) -> usize {
+    /// Keeps what rests of a connection: it may hear of a stop before the input does.
+    fn end(&mut self, ended: Result<Option<(UnixStream, Rest)>, JoinError>) {
+        self.count_open();
+        if let Ok(Some((stream, rest))) = ended
+            && let Ok(stream) = stream.into_std()
+        {
+            let input = self.name.clone();
+            self.rested.push(Parked {
+                input,
+                stream,
+                rest,
+            });
+        }
+    }
+
+    fn count_open(&self) {
         let open = self.connections.len();
         self.stats.connections.store(open as u64, Relaxed);
-        open
     }
 
     fn serve(&mut self, stream: UnixStream, begin: Rest) {
@@ -305,21 +324,10 @@ impl Input {
     }
 
     async fn rest(mut self) -> Vec<Parked> {
-        let mut parked = Vec::new();
         while let Some(ended) = self.connections.join_next().await {
-            let Ok(Some((stream, rest))) = ended else {
-                continue;
-            };
-            if let Ok(stream) = stream.into_std() {
-                let input = self.name.clone();
-                parked.push(Parked {
-                    input,
-                    stream,
-                    rest,
-                });
-            }
+            self.end(ended);
         }
-        parked
+        self.rested
     }
 }
 

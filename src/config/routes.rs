@@ -2,19 +2,34 @@
 //!
 //! What a route does to an event is in [`crate::route`]; here is what the configuration adds.
 
+use std::time::Duration;
+
 use crate::route::payload::{Mapping, PayloadSpec};
 use crate::route::spec::{KeySpec, Matching, NoMatch, PartitionSpec, RouteSpec, Spread};
 use crate::route::timestamp::TimeUnit;
 
-use super::{Compression, format_size};
+use super::{Compression, format_duration, format_size};
 
 /// `[routing]`: what concerns all routes together.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoutingConfig {
     /// `match`. Default first.
     pub matching: Matching,
     /// `no_match`. Default dead-letter.
     pub no_match: NoMatch,
+    /// `topic_idle`: a topic made from events is forgotten after this long without one.
+    /// Default an hour.
+    pub topic_idle: Duration,
+}
+
+impl Default for RoutingConfig {
+    fn default() -> Self {
+        Self {
+            matching: Matching::default(),
+            no_match: NoMatch::default(),
+            topic_idle: Duration::from_secs(60 * 60),
+        }
+    }
 }
 
 /// `partitioner.class` and `partitioner.ignore.keys`: defaults of all routes.
@@ -184,6 +199,8 @@ impl RoutingConfig {
                 out += &format!("no_match = \"topic\"\ndefault_topic = {}\n", quote(topic));
             }
         }
+        let idle = format_duration(self.topic_idle);
+        out += &format!("topic_idle = {}\n", quote(&idle));
         out
     }
 }

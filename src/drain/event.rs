@@ -10,10 +10,11 @@ use super::Settings;
 use super::copies::{Copies, Place, Settled, Worse};
 use super::expiry::Ages;
 use super::lane::BuilderPool;
-use super::lanes::{Lanes, Pass, Target, view_of};
+use super::lanes::{Lanes, view_of};
 use super::letters::{Letters, dead_letter};
 use super::run::State;
 use super::stable_id::{ID_HEADER, StableId};
+use super::topic::{Pass, Target};
 use crate::kafka::{ClusterView, HeaderRef, Producer, RecordRef, TopicView};
 use crate::proof::{CopyId, Seq, SeqRange, SeqRanges};
 use crate::route::{Event, Routed, RoutedTopic, Verdict};
@@ -192,13 +193,18 @@ impl Dealer<'_> {
                 (self.lanes.routed(index), view)
             }
             RoutedTopic::Named(name) => {
-                let topic = self.lanes.made(name, |name| producer.want_topic(name));
+                let topic = self
+                    .lanes
+                    .made(name, placing.now, |name| producer.want_topic(name));
                 (topic, placing.cluster.topics.get(name))
             }
         };
         let route = self.copies.name(copy);
         let Some(topic) = topic else {
-            let reason = with_route(route, "too many topics are made from events");
+            let reason = with_route(
+                route,
+                "too many topics are made from events, see topic_idle",
+            );
             return self.give_up(dead_letter(event, "", None, reason), copy);
         };
         if let Some(ages) = placing.ages.filter(|ages| ages.over(event.received)) {

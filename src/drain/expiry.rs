@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::error;
 
-use super::lanes::{Pass, Topic};
 use super::run::State;
+use super::topic::{Pass, Topic};
 use crate::kafka::Expiry;
 
 /// Time between two looks at the oldest event that waits; also how late one may expire.

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use super::expiry;
-use super::lanes::Pass;
+use super::topic::Pass;
 use crate::config::{Compression, RouteConfig};
 use crate::kafka::{Batch, BatchBuilder, Expiry, RecordRef, TopicPartition};
 use crate::proof::{CopyId, Seq, SeqRanges};
@@ -153,6 +153,12 @@ impl Lane {
     /// Whether it can take no more batches now.
     pub(super) fn is_full(&self) -> bool {
         self.ready.len() >= READY_BATCHES || self.ending
+    }
+
+    /// Whether nothing of it is under way, waits or lags.
+    pub(super) fn is_idle(&self) -> bool {
+        let waits = self.lag.is_some() || !self.failed.is_empty();
+        self.load() == 0 && !self.ending && !waits
     }
 
     /// How long it has been full, as seen by calls of this.

@@ -41,6 +41,7 @@ mod run;
 mod settle;
 mod stable_id;
 mod status;
+mod topic;
 mod transact;
 mod unplaced;
 
@@ -78,6 +79,8 @@ pub struct Settings {
     pub topic_patience: Option<Duration>,
     /// Age at which an event that is not acknowledged is given up.
     pub delivery_timeout: Option<Duration>,
+    /// How long a topic that no route names is remembered without an event.
+    pub topic_idle: Duration,
     /// Whether events go in runs; see `transact`. Not changed by a reload.
     pub transactional: bool,
 }
@@ -115,6 +118,7 @@ impl Settings {
             buffer_memory: kafka.buffer_memory as usize,
             topic_patience: kafka.topic_patience,
             delivery_timeout: kafka.delivery_timeout,
+            topic_idle: routing.topic_idle,
             transactional,
         }
     }

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::copies::Copies;
 use super::event::Spot;
@@ -37,6 +37,9 @@ const NAP: Duration = Duration::from_millis(1);
 
 /// Shortest time between two updates of the status.
 const STATUS_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Time between two looks for topics that are used no more.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Blocks read again for each new one, so that a partition that is back catches up while
 /// the others go on.
@@ -78,6 +81,7 @@ pub(super) struct State {
     /// Set by the first new block; nobody is told of another until this is cleared.
     announced: Arc<AtomicBool>,
     nap_until: Option<Instant>,
+    swept_at: Instant,
     /// When the oldest waiting event is looked at for its age.
     pub(super) expiry_look: Instant,
 }
@@ -129,6 +133,7 @@ impl State {
             stop_at: None,
             announced,
             nap_until: None,
+            swept_at: now,
             expiry_look: now,
         };
         state.use_topics();
@@ -145,6 +150,7 @@ impl State {
             self.send_batches(now);
             self.close_run();
             self.save(now);
+            self.forget_topics(now);
             self.publish(now);
             if self
                 .stop_at
@@ -366,6 +372,18 @@ impl State {
                     "topic_patience is used up; events of this topic go to the dead letters");
             }
             topic.doomed = doomed;
+        }
+    }
+
+    /// Forgets topics that are used no more, here and at the producer.
+    fn forget_topics(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.swept_at) < SWEEP_INTERVAL {
+            return;
+        }
+        self.swept_at = now;
+        for topic in self.lanes.forget_idle(self.settings.topic_idle, now) {
+            debug!(%topic, "no event for it since topic_idle; forgotten until the next");
+            self.producer.forget_topic(&topic);
         }
     }
 

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use tracing::{error, info};
 
 use super::event::{GivenUp, Placing};
-use super::lanes::Pass;
 use super::run::State;
 use super::status::RunStatus;
+use super::topic::Pass;
 use super::unplaced::Unplaced;
 use crate::kafka::{AbortCause, Batch, Position, Recovered, RunReport};
 use crate::proof::Seq;

@@ -87,6 +87,12 @@ impl Producer {
         let _ = self.events.send(Event::Want(topic.clone()));
     }
 
+    /// Keeps nothing more of this topic, of which no batch may be unresolved. It may be wanted
+    /// again: then its partitions begin under another producer id.
+    pub fn forget_topic(&self, topic: &Arc<str>) {
+        let _ = self.events.send(Event::Forget(topic.clone()));
+    }
+
     /// The wanted topics as known now. Cheap.
     pub fn cluster(&self) -> Arc<ClusterView> {
         self.cluster.load_full()

@@ -1,8 +1,10 @@
 //! Routes, by the real daemon against a real Apache Kafka: what concerns no product alone.
 
 use spoolway_test_support::kafka::Kafka;
+use spoolway_test_support::kafka::wait::wait_for;
 
 use crate::route_rig::*;
+use crate::transaction_rig::positions;
 
 #[test]
 fn a_writer_cannot_pick_a_topic_outside_the_template() {
@@ -32,6 +34,54 @@ fn a_writer_cannot_pick_a_topic_outside_the_template() {
     ] {
         assert!(reasons.contains(part), "{part}: {reasons}");
     }
+}
+
+#[test]
+fn a_topic_made_from_events_is_forgotten_when_idle_and_comes_back_whole() {
+    let ids = forgotten_and_back("day", "client.id = \"day\"");
+    assert_ne!(
+        ids[0], ids[5],
+        "the broker remembers sequences of the first id"
+    );
+    let positions = positions("night");
+    let compact = [("cleanup.policy", "compact")];
+    let admin = Kafka::shared().admin();
+    admin.create_topic(&positions, 1, &compact).unwrap();
+    let position = format!("transactional.position.topic = \"{positions}\"");
+    let lines = format!("transactional.id = \"night\"\n{position}");
+    forgotten_and_back("night", &lines);
+}
+
+/// Six events for a topic that is forgotten after the third; the producer id of each.
+fn forgotten_and_back(prefix: &str, line: &str) -> Vec<i64> {
+    let admin = Kafka::shared().admin();
+    let topics = [1, 2].map(|number| format!("{prefix}-{number}"));
+    for topic in &topics {
+        admin.create_topic(topic, 1, &[]).unwrap();
+    }
+    let topic = format!("{prefix}-{{t}}");
+    let builder = builder(&topic, "[routing]\ntopic_idle = \"1s\"");
+    let builder = builder.root("log.filter = \"debug\"").kafka(line);
+    let daemon = builder.start().unwrap();
+    let write_to = |topic: u32, n: u32| {
+        let event = format!("{{\"t\":{topic},\"n\":{n}}}");
+        let _writer = write(&daemon, &[&event]);
+        wait_drained(&daemon);
+        event
+    };
+    let mut events: Vec<String> = (1..=3).map(|n| write_to(1, n)).collect();
+    write_to(2, 1);
+    wait_for(WITHIN, "the end of the first", || {
+        let log = daemon.log();
+        let mut lines = log.lines().filter(|line| line.contains("forgotten until"));
+        Ok(lines.any(|line| line.contains(&topics[0])))
+    })
+    .unwrap();
+    events.extend((4..=6).map(|n| write_to(1, n)));
+    let records = admin.read_all(&topics[0]).unwrap();
+    assert_eq!(records.iter().map(value).collect::<Vec<_>>(), events);
+    assert_eq!(ledger(&daemon, "delivered"), 7);
+    records.iter().map(|record| record.producer_id).collect()
 }
 
 #[test]

@@ -189,7 +189,7 @@ pub(super) const ROUTE: [Key; 22] = [
 ];
 
 /// `[routing]`
-pub(super) const ROUTING: [Key; 3] = [
+pub(super) const ROUTING: [Key; 4] = [
     Key {
         name: "match",
         kind: Kind::Choice(&["first", "all"]),
@@ -214,5 +214,14 @@ pub(super) const ROUTING: [Key; 3] = [
         default: "none",
         range: "a topic",
         effect: "where it goes with `no_match = \"topic\"`",
+    },
+    Key {
+        name: "topic_idle",
+        kind: Kind::Duration,
+        also: &[],
+        default: "`\"1h\"`",
+        range: "1s to 365days",
+        effect: "a topic made from events is forgotten after this long without one; at most \
+            1,000 are known at once",
     },
 ];

@@ -42,6 +42,7 @@ const BURST: usize = 64;
 pub(super) enum Event {
     Send(Batch),
     Want(Arc<str>),
+    Forget(Arc<str>),
     Broker(BrokerEvent),
     Control(ControlEvent),
     Begin {
@@ -236,6 +237,7 @@ impl Actor {
                 }
             }
             Event::Want(topic) => self.want(&topic, now),
+            Event::Forget(topic) => self.forget_topic(&topic, now),
             Event::Broker(event) => self.broker(event, now),
             Event::Control(event) => self.control(event, now),
             Event::Close { deadline, done } => {
@@ -253,6 +255,13 @@ impl Actor {
             self.topics.insert(topic.clone(), Topic::default());
             self.metadata.due = Some(now.mono);
             self.metadata.open = false;
+        }
+    }
+
+    fn forget_topic(&mut self, topic: &Arc<str>, now: Now) {
+        if self.topics.remove(topic).is_some() {
+            self.core.forget_topic(topic);
+            self.publish_cluster(now.mono);
         }
     }
 

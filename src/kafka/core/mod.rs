@@ -15,6 +15,7 @@ use super::{Batch, Report, TopicPartition, Totals};
 use crate::proof::{BrokerAuthority, SeqRanges};
 
 mod entry;
+mod forget;
 mod lanes;
 mod partition;
 #[cfg(test)]
@@ -125,6 +126,10 @@ pub(super) struct Core {
     partitions: Vec<Partition>,
     index: HashMap<TopicPartition, usize>,
     by_topic: HashMap<Arc<str>, Vec<usize>>,
+    /// Places in `partitions` of forgotten ones.
+    free: Vec<usize>,
+    /// Producer id that forgotten partitions may have used; no new partition begins with it.
+    stale: Option<i64>,
     lanes: HashMap<i32, Lane>,
     requests: HashMap<RequestId, Sent>,
     next_request: RequestId,
@@ -153,6 +158,8 @@ impl Core {
             partitions: Vec::new(),
             index: HashMap::new(),
             by_topic: HashMap::new(),
+            free: Vec::new(),
+            stale: None,
             lanes: HashMap::new(),
             requests: HashMap::new(),
             next_request: 0,
@@ -479,10 +486,13 @@ impl Core {
         if let Some(slot) = self.index.get(to) {
             return *slot;
         }
-        let slot = self.partitions.len();
         let transactional = self.authority.is_none();
-        self.partitions
-            .push(Partition::new(to.clone(), transactional));
+        let partition = Partition::new(to.clone(), transactional, self.stale);
+        let slot = self.free.pop().unwrap_or(self.partitions.len());
+        match self.partitions.get_mut(slot) {
+            Some(free) => *free = partition,
+            None => self.partitions.push(partition),
+        }
         self.index.insert(to.clone(), slot);
         self.by_topic
             .entry(to.topic.clone())

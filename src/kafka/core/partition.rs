@@ -73,7 +73,8 @@ pub(super) struct Partition {
 }
 
 impl Partition {
-    pub(super) fn new(to: TopicPartition, transactional: bool) -> Self {
+    /// `retired` is a producer id that it must not begin with.
+    pub(super) fn new(to: TopicPartition, transactional: bool, retired: Option<i64>) -> Self {
         Self {
             to,
             leader: None,
@@ -84,7 +85,7 @@ impl Partition {
             entries: VecDeque::new(),
             next_serial: 0,
             identity: None,
-            retired: None,
+            retired,
             next_sequence: 0,
             on_wire: 0,
             phase: Phase::Flowing,

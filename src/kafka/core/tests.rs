@@ -53,6 +53,8 @@ enum Step {
     Move,
     /// The producer hears who leads.
     Metadata,
+    /// The topic is forgotten, if nothing of it is unresolved.
+    Forget,
     Time {
         ms: u64,
     },
@@ -77,6 +79,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => broker.prop_map(|broker| Step::Restart { broker }),
         1 => Just(Step::Move),
         2 => Just(Step::Metadata),
+        1 => Just(Step::Forget),
         3 => (1..400_u64).prop_map(|ms| Step::Time { ms }),
     ]
 }
@@ -235,6 +238,12 @@ impl World {
                 self.core.topic_usable("t");
                 let to = self.to.clone();
                 self.core.leader(&to, Some(self.leader), self.now);
+            }
+            Step::Forget if self.unresolved > 0 => {}
+            Step::Forget => {
+                self.core.forget_topic("t");
+                self.term = 0;
+                self.step(Step::Metadata);
             }
             Step::Time { ms } => {
                 self.now.mono += Duration::from_millis(ms);
@@ -485,10 +494,7 @@ impl World {
             self.step(Step::Time { ms: 20 });
             self.step(Step::Metadata);
         }
-        panic!(
-            "{} batches are never resolved: {:?}",
-            self.unresolved, self.core
-        );
+        panic!("{} are never resolved: {:?}", self.unresolved, self.core);
     }
 }
 

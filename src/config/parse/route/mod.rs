@@ -5,6 +5,7 @@
 //! `preset`, tests in `test`.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::DeValue;
@@ -38,6 +39,10 @@ const BATCH_BYTES: std::ops::RangeInclusive<u32> = 5_000..=64 << 20;
 
 /// Largest `batch_events`.
 const BATCH_EVENTS_MAX: u64 = 1_000_000;
+
+/// Shortest and longest `topic_idle`.
+const TOPIC_IDLE: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Levels of codecs that are only named.
 const GZIP_LEVEL: u32 = 6;
@@ -92,6 +97,7 @@ pub(super) fn read_routing(entry: Option<&Entry<'_>>, sink: &mut Sink) -> Routin
         (1, None) => routing.no_match = NoMatch::Drop,
         _ => {}
     }
+    routing.topic_idle = section.duration("topic_idle", routing.topic_idle, TOPIC_IDLE);
     section.finish();
     routing
 }

@@ -186,3 +186,14 @@ fn a_first_batch_that_fails_is_not_overtaken_at_a_broker_without_memory() {
     ]);
     run(steps);
 }
+
+/// With the first id again, the second batch would be answered "duplicate" and be lost.
+#[test]
+fn a_forgotten_partition_begins_again_under_another_id() {
+    let mut steps = vec![Step::Send];
+    steps.extend(answered(0));
+    let round = steps.clone();
+    steps.push(Step::Forget);
+    steps.extend(round);
+    run(steps);
+}

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use spoolway::config::{SpoolCodec, SpoolConfig, WhenFull};
 use spoolway::event::{EventBuf, Source};
 use spoolway::proof::{self, BrokerAuthority, Seq, SeqRange, SeqRanges};
-use spoolway::spool::{AppendError, DeadLetter, Ledger, OpenError, Opened, Spool, Want};
+use spoolway::spool::{AppendError, DeadLetter, Ledger, Opened, Spool, Want};
 
 /// A spool in `dir` with small generations.
 pub(crate) fn config(dir: &Path) -> SpoolConfig {
@@ -29,23 +29,6 @@ pub(crate) fn config(dir: &Path) -> SpoolConfig {
     }
 }
 
-/// A process that another test starts holds our lock too, from its fork to its exec.
-const LOCK_PATIENCE: Duration = Duration::from_secs(10);
-
-fn open_unlocked(config: &SpoolConfig) -> (Opened, BrokerAuthority) {
-    let deadline = Instant::now() + LOCK_PATIENCE;
-    loop {
-        let (disk, broker) = proof::issue();
-        match Spool::open(config, disk) {
-            Ok(opened) => return (opened, broker),
-            Err(OpenError::Locked { .. }) if Instant::now() < deadline => {
-                std::thread::park_timeout(Duration::from_millis(5));
-            }
-            Err(error) => panic!("the spool always opens: {error:?}"),
-        }
-    }
-}
-
 /// An open spool and what is needed to use it.
 pub(crate) struct Rig {
     pub(crate) opened: Opened,
@@ -55,7 +38,8 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn open(config: &SpoolConfig) -> Self {
-        let (opened, broker) = open_unlocked(config);
+        let (disk, broker) = proof::issue();
+        let opened = Spool::open(config, disk).expect("the spool always opens");
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

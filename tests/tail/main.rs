@@ -1,7 +1,8 @@
 //! Log files, through the real daemon to Kafka: every byte that was written, compared.
 //!
 //! `SPOOLWAY_TAIL_RACES` sets the number of rotation races of each kind (200),
-//! `SPOOLWAY_SEED` repeats the decisions of a run. What a crash may double is a record under
+//! `SPOOLWAY_TAIL_KINDS` the kinds (`CopyTruncate,LogrotateCopy`), `SPOOLWAY_SEED` repeats the
+//! decisions of a run. What a crash may double is a record under
 //! the same `spoolway-id`; a line under a second id was read twice, and fails. `tests/it/tail`
 //! looks at single promises.
 

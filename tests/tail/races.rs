@@ -39,14 +39,22 @@ fn races() -> u32 {
     from_env("SPOOLWAY_TAIL_RACES").unwrap_or(RACES) as u32
 }
 
-/// All kinds, or those that can be had without logrotate.
+/// The kinds that were asked for by name, or all; those that can be had without logrotate.
 fn kinds(test: &str) -> Vec<Kind> {
     let has = logrotate().is_some();
     if !has {
         eprintln!("{test}: SKIPPED the races of logrotate: it is not installed");
     }
-    let all = KINDS.into_iter();
-    all.filter(|kind| has || !kind.needs_logrotate()).collect()
+    let asked = std::env::var("SPOOLWAY_TAIL_KINDS").unwrap_or_default();
+    let is_asked =
+        |kind: &Kind| asked.is_empty() || asked.split(',').any(|name| name == format!("{kind:?}"));
+    let all = KINDS.into_iter().filter(is_asked);
+    let kinds: Vec<Kind> = all.filter(|kind| has || !kind.needs_logrotate()).collect();
+    assert!(
+        !kinds.is_empty(),
+        "no kind of {KINDS:?} is called {asked:?}"
+    );
+    kinds
 }
 
 fn run(race: &Race, broker: Broker) {

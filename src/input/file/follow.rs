@@ -54,6 +54,8 @@ pub(super) struct Follow {
     pub(super) source: Arc<Source>,
     /// Size at the last look.
     pub(super) size: u64,
+    /// Bytes that this content is known to have had: when it was last compared with its prints.
+    pub(super) sure_size: u64,
     /// Time stamp of the content at the last look.
     pub(super) modified: (i64, u32),
     /// Time stamp at which the content was last compared with its prints.
@@ -93,6 +95,7 @@ impl Follow {
             handle: None,
             source,
             size: stat.size,
+            sure_size: 0,
             modified: stat.modified,
             compared: None,
             grown: Instant::now(),
@@ -126,6 +129,7 @@ impl Follow {
             handle: None,
             source,
             size: place.consumed,
+            sure_size: place.consumed,
             modified: (0, 0),
             compared: None,
             grown: now,
@@ -195,6 +199,17 @@ impl Follow {
         self.size.saturating_sub(self.progress.consumed())
     }
 
+    /// Notes that the size at the last look was that of the content that is followed.
+    pub(super) fn is_sure(&mut self) {
+        self.sure_size = self.sure_size.max(self.size);
+    }
+
+    /// Bytes of this content that are not in the spool, as far as that is certain. The size at
+    /// the last look may be that of another content already.
+    pub(super) fn unread_for_sure(&self) -> u64 {
+        self.sure_size.saturating_sub(self.progress.consumed())
+    }
+
     /// What is known of the end of the file.
     pub(super) fn tail(&self, config: &FileConfig, now: Instant) -> Tail {
         let quiet = now.saturating_duration_since(self.grown);
@@ -234,6 +249,7 @@ impl Follow {
         self.mark = Print::default();
         self.progress = Progress::new(0, false);
         self.contents = self.contents.wrapping_add(1);
+        self.sure_size = 0;
         self.compared = None;
         self.delivered = true;
         self.undelivered = 0;

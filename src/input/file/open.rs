@@ -208,6 +208,25 @@ pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result
     Ok(filled)
 }
 
+/// What is asked of an open file while it is read. A test answers as one that is written anew
+/// between two questions.
+pub(super) trait Content {
+    /// What the file system says of it now.
+    fn stat(&self) -> io::Result<Stat>;
+    /// As [`read_at`].
+    fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+}
+
+impl Content for File {
+    fn stat(&self) -> io::Result<Stat> {
+        Ok(Stat::of(self)?)
+    }
+
+    fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        read_at(self, buffer, offset)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

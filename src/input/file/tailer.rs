@@ -181,8 +181,8 @@ impl Tailer {
 
     /// Looks around as soon as may be.
     pub(super) fn look_soon(&mut self) {
-        let pause = SCAN_PAUSE.max(self.scan_took * SCAN_SHARE);
-        self.next_scan = self.next_scan.min(self.last_scan + pause);
+        let soon = self.last_scan + pause(SCAN_PAUSE, self.scan_took);
+        self.next_scan = self.next_scan.min(soon);
     }
 
     /// Takes what inotify has to say.
@@ -237,7 +237,8 @@ impl Tailer {
         let intervals = self.inputs.iter().map(|input| input.config.scan_interval);
         self.last_scan = Instant::now();
         self.scan_took = self.last_scan.saturating_duration_since(now);
-        self.next_scan = self.last_scan + intervals.min().unwrap_or(longest);
+        let interval = intervals.min().unwrap_or(longest);
+        self.next_scan = self.last_scan + pause(interval, self.scan_took);
     }
 
     /// Looks at files that were written to lately, and at those that wait for a time to pass.
@@ -358,14 +359,13 @@ impl Tailer {
             };
         }
         let tail = follow.tail(&input.config, now);
-        let unread = follow.unread();
         let (before, size) = (follow.progress, follow.size);
         let turned = turn(follow, &file, &input.framing, &mut self.window, tail);
         input.keep(follow, file);
         self.lively.insert(key);
         match turned {
             Ok(Turned::Nothing) => self.ended(key, tail),
-            Ok(Turned::Rewritten) => self.rewritten(key, unread),
+            Ok(Turned::Rewritten) => self.rewritten(key),
             Ok(Turned::Read(reading)) => self.read(key, reading),
             Err(error) => {
                 (follow.progress, follow.size) = (before, size);
@@ -401,9 +401,8 @@ impl Tailer {
             );
             self.dirty.remove(&key);
         }
-        let unread = follow.unread();
         if reading.rewritten {
-            self.rewritten(key, unread);
+            self.rewritten(key);
         } else if reading.more {
             self.queue(key);
         }
@@ -412,7 +411,7 @@ impl Tailer {
     /// The file holds other content than before. What was not read of the old one is in the
     /// copy that was made of it, or lost to us; and what was written between the copy and the
     /// truncation nobody can know.
-    fn rewritten(&mut self, key: u64, unread: u64) {
+    fn rewritten(&mut self, key: u64) {
         let Some(follow) = self.files.remove(key) else {
             return;
         };
@@ -424,7 +423,10 @@ impl Tailer {
             beside.filter(|found| self.files.with_id(follow.input, found.stat.id).is_none());
         let beside = beside.map(|found| (found.path, found.stat));
         let copy = copies::find(&input.guard, &follow, beside);
-        let lost = if copy.is_some() { 0 } else { unread };
+        let lost = match copy {
+            Some(_) => 0,
+            None => follow.unread_for_sure(),
+        };
         input.stats.possible_loss(lost);
         warn!(path = %follow.at.display(), lost, copy = ?copy.as_ref().map(|(path, _)| path),
             "truncated and written anew; read from its beginning");
@@ -498,6 +500,11 @@ impl Tailer {
     }
 }
 
+/// Time between two looks around, `wanted` or more, when the last one took `took`.
+fn pause(wanted: Duration, took: Duration) -> Duration {
+    wanted.max(took * SCAN_SHARE)
+}
+
 /// Whether a file is to be looked at although nothing tells of it.
 fn needs_polling(follow: &Follow, now: Instant) -> bool {
     let is_fresh = now.saturating_duration_since(follow.grown) < POLLED_FOR;
@@ -525,5 +532,19 @@ async fn heard(wake: Option<&Wake>) {
     match wake {
         Some(wake) => wake.ready().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_around_leave_time_for_reading_however_long_they_take() {
+        let (interval, quick) = (Duration::from_millis(100), Duration::from_millis(1));
+        assert_eq!(pause(interval, quick), interval);
+        // Many files on a busy host: the interval alone would leave a twentieth of the time.
+        let took = Duration::from_secs(2);
+        assert_eq!(pause(interval, took), Duration::from_secs(10));
     }
 }

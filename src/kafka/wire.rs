@@ -84,9 +84,11 @@ macro_rules! request {
     };
 }
 
+mod open;
 mod position;
 mod txn;
 
+pub(super) use open::{StableEndQuery, StateQuery, TransactionState};
 pub(super) use position::{Fetch, Fetched, FirstOffsetQuery};
 pub(super) use txn::{
     AddPartitions, CoordinatorQuery, EndTxn, EndTxnBumping, FeaturesQuery, ImplicitProduce,

@@ -261,6 +261,14 @@ fn connection_troubles(kafka: &Kafka) {
             exam.answer
         );
     }
+    for (list, cause, advice) in [
+        (&pki.revoking_crl, "is revoked", "certificate replaced"),
+        (&pki.stale_crl, "ssl.crl.location", "fetched again"),
+    ] {
+        let lines = tls(kafka, Listener::Ssl, &pki.ca);
+        let exam = examine(&format!("{lines}ssl.crl.location = {list:?}\n"));
+        exam.fails("tls", "handshake", 76, cause, advice);
+    }
     let exam = examine(&at(kafka, Listener::Ssl, "PLAINTEXT"));
     exam.fails(
         "versions",

@@ -17,6 +17,8 @@ mod creation;
 mod dead_letters;
 /// What `kafka test` finds, and `topics`.
 mod doctor;
+/// What `kafka test` finds of transactions.
+mod doctor_transactions;
 /// One partition or event in trouble, and the others.
 mod drain;
 /// Events that go to several routes.

@@ -18,7 +18,7 @@ use crate::kafka::doctor::{Finding, Plan, PlannedTopic, Verdict, examine};
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit codes: 0 nothing FAILs, 65 a topic takes less than is sent or the \
-    clocks differ, 66 a topic is missing, 67 the login is refused, \
+    clocks differ, 66 a topic is missing or unfit, 67 the login is refused, \
     68 a name does not resolve, 69 no connection or a broker that advertises an unusable address, \
     75 a partition cannot be written now or the time is over, 76 TLS or the protocol, 77 a right \
     is missing, 78 configuration."

@@ -253,9 +253,15 @@ fn tls_advice(error: &ConnectError) -> &'static str {
              SASL_PLAINTEXT"
         }
         TlsCause::Protocol => "let the broker offer TLS 1.2 or 1.3 (ssl.enabled.protocols)",
-        TlsCause::Revoked | TlsCause::RevocationList | TlsCause::Other => {
-            "look at the certificate and at the broker's log"
+        TlsCause::Revoked => {
+            "its authority has withdrawn it, so nothing is sent to whoever holds its key: have \
+             the broker's certificate replaced"
         }
+        TlsCause::RevocationList => {
+            "the list is over its time, or of another authority: have it fetched again before \
+             its nextUpdate; it is read at each connection"
+        }
+        TlsCause::Other => "look at the certificate and at the broker's log",
     }
 }
 

@@ -13,7 +13,8 @@ use crate::kafka::session::Session;
 use crate::kafka::wire::{Settings, SettingsQuery};
 
 /// What is asked for; a broker leaves out the names that it does not know.
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
+    "cleanup.policy",
     "max.message.bytes",
     "min.insync.replicas",
     "message.timestamp.type",
@@ -42,8 +43,8 @@ impl Exam<'_> {
             Err(reason) => reason,
         };
         let what = format!(
-            "max.message.bytes is not told ({why}): it takes the right DESCRIBE_CONFIGS on the \
-             topic, which delivery does not need"
+            "its settings are not told ({why}): that takes the right DESCRIBE_CONFIGS on the topic, \
+             which delivery does not need"
         );
         self.note(Finding::skip(Step::Size, topic, what));
         None

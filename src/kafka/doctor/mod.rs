@@ -10,6 +10,7 @@
 //! - `listeners`: the addresses that the brokers advertise.
 //! - `topic`: one topic, from its name to the right to write it; `limits`: what it takes.
 //! - `clock`: this host's time against the broker's.
+//! - `transaction`: the transactional id and the position topic, where there is one.
 //! - `send`: one marked record, when asked for.
 
 mod clock;
@@ -18,6 +19,7 @@ mod limits;
 mod listeners;
 mod send;
 mod topic;
+mod transaction;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,7 +29,7 @@ use tokio::time::timeout;
 
 use super::connect::Connector;
 use super::session::Session;
-use super::wire::{Cluster, ClusterQuery};
+use super::wire::{Cluster, ClusterQuery, ClusterTopic};
 use crate::config::{HostPort, KafkaConfig};
 use clock::Window;
 use door::Door;
@@ -81,6 +83,8 @@ pub enum Step {
     Write,
     /// It takes our batches and events.
     Size,
+    /// The transactional id may be used, and its position kept.
+    Transaction,
     /// This host and the brokers agree on the time.
     Clock,
     /// The marked record is in the log.
@@ -102,6 +106,7 @@ impl Step {
             Self::Partitions => "partitions",
             Self::Write => "write",
             Self::Size => "size",
+            Self::Transaction => "transaction",
             Self::Clock => "clock",
             Self::Send => "send",
         }
@@ -121,7 +126,7 @@ pub enum Kind {
     Login,
     /// A broker advertises an address that cannot be used from here.
     Listener,
-    /// A topic is not there.
+    /// A topic is not there, or is not as it has to be.
     Topic,
     /// A partition cannot be written now.
     Partition,
@@ -163,7 +168,7 @@ impl Kind {
             Self::Handshake => "TLS or the protocol fails",
             Self::Login => "the login is refused",
             Self::Listener => "a broker advertises an unusable address",
-            Self::Topic => "a topic is missing",
+            Self::Topic => "a topic is missing or unfit",
             Self::Partition => "a partition cannot be written now",
             Self::Permission => "a right is missing",
             Self::Size => "a topic takes less than is sent",
@@ -312,6 +317,14 @@ impl Exam<'_> {
         (self.tell)(&finding);
     }
 
+    /// The first partition whose leader was reached.
+    fn led(&self, topic: &ClusterTopic) -> Option<(i32, &Session)> {
+        topic.partitions.iter().find_map(|partition| {
+            let session = self.sessions.get(&partition.leader?)?;
+            Some((partition.id, session))
+        })
+    }
+
     async fn walk(&mut self) {
         let Some((address, session)) = self.bootstrap().await else {
             return;
@@ -331,7 +344,13 @@ impl Exam<'_> {
             let what = "the routes make their topics from events: name one with --topic";
             self.note(Finding::skip(Step::Topic, "routes", what));
         }
-        self.producer_id(&session).await;
+        match &plan.kafka.transaction {
+            Some(config) => {
+                self.at = Step::Transaction;
+                self.transaction(&session, &cluster, config).await;
+            }
+            None => self.producer_id(&session).await,
+        }
         self.at = Step::Clock;
         self.clock(&session).await;
         self.at = Step::Send;
@@ -367,7 +386,9 @@ impl Exam<'_> {
         let begin = Instant::now();
         let subject = address.to_string();
         let topics = self.plan.topics.iter().map(|topic| topic.name.clone());
-        let topics = Some(topics.collect());
+        let transaction = self.plan.kafka.transaction.as_ref();
+        let positions = transaction.map(|config| config.position_topic.clone());
+        let topics = Some(topics.chain(positions).collect());
         match session.ask(ClusterQuery { topics }).await {
             Ok(cluster) => {
                 let id = cluster.id.as_deref().unwrap_or("without an id");

@@ -1,23 +1,31 @@
-//! One marked record into a test topic, and where it landed. Only when asked for.
+//! One marked record into a test topic, where it landed, and whether consumers see it. Only
+//! when asked for.
 //!
-//! Sent without a producer id, so that it cannot disturb the daemon's own sequence.
+//! Sent without a producer id and outside of a transaction, so that it cannot disturb the
+//! daemon's own sequence, nor fence it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::clock::{Skew, judge, now_ms};
-use super::{Exam, Finding, Kind, Step, Verdict};
-use crate::config::Compression;
+use super::{Exam, Finding, Kind, Step};
+use crate::config::{Compression, KafkaConfig};
 use crate::kafka::batch::Stamp;
 use crate::kafka::outcome::{Outcome, verdict};
-use crate::kafka::wire::{Cluster, Produce, ProducedPart, TopicBatches};
-use crate::kafka::{BatchBuilder, HeaderRef, RecordRef};
+use crate::kafka::session::Session;
+use crate::kafka::wire::{Cluster, Produce, ProducedPart, StableEndQuery, TopicBatches};
+use crate::kafka::{BatchBuilder, HeaderRef, RecordRef, TopicPartition};
 
 /// Header by which the record is known; its value is the mark.
 const MARK_HEADER: &str = "spoolway-test";
 
 /// What a batch carries that belongs to no producer id.
 const NO_PRODUCER: i64 = -1;
+
+/// Longest wait for the end of transactions that hide the record, and how often it is asked
+/// for: a healthy one ends within a second.
+const VISIBLE_WITHIN: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Part of the request deadline that the broker may wait for its replicas.
 const REPLICA_WAIT: f64 = 0.66;
@@ -26,47 +34,103 @@ impl Exam<'_> {
     /// Writes the record to the first partition that can be written.
     pub(super) async fn send(&mut self, cluster: &Cluster, topic: &Arc<str>) {
         let known = cluster.topics.iter().find(|t| *t.name == **topic);
-        let partitions = known.map(|t| t.partitions.as_slice()).unwrap_or_default();
-        let found = partitions.iter().find_map(|partition| {
-            let session = self.sessions.get(&partition.leader?)?;
-            Some((partition.id, session))
-        });
-        let Some((partition, session)) = found else {
+        let Some((partition, session)) = known.and_then(|known| self.led(known)) else {
             let what = "no partition has a leader that can be reached; see the steps above";
             self.note(Finding::skip(Step::Send, topic, what));
             return;
         };
+        let config = &self.plan.kafka;
+        let of = TopicPartition {
+            topic: topic.clone(),
+            partition,
+        };
         let mark = format!("{:016x}", fastrand::u64(..));
         let begin = Instant::now();
         let before = now_ms();
-        let wait = self.plan.kafka.request_timeout.mul_f64(REPLICA_WAIT);
-        let answer = match record(&mark, before) {
-            Ok(bytes) => {
-                let batches = vec![(partition, bytes)];
-                let topic = topic.clone();
-                let request = Produce {
-                    acks: -1,
-                    transactional_id: None,
-                    timeout_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
-                    topics: vec![TopicBatches { topic, batches }],
-                };
-                session.ask(request).await
-            }
-            Err(reason) => Err(reason),
-        };
+        let wait = config.request_timeout.mul_f64(REPLICA_WAIT);
+        let part = write(session, &of, &mark, before, wait).await;
         let after = now_ms();
-        let part = answer.and_then(|a| a.parts.into_iter().next().ok_or("an empty answer".into()));
         let finding = landed(topic, partition, &mark, &part).since(begin);
-        let stored = finding.verdict == Verdict::Ok;
+        let stored = part.as_ref().ok().filter(|part| part.code == 0);
+        let seen = match stored {
+            Some(part) => Some(visible(session, &of, part.base_offset, config).await),
+            None => None,
+        };
         self.note(finding);
-        if let Ok(part) = &part
-            && stored
-            && part.append_time_ms > 0
-        {
+        if let Some(seen) = seen {
+            self.note(seen);
+        }
+        if let Some(part) = stored.filter(|part| part.append_time_ms > 0) {
             let skew = Skew::between(before, part.append_time_ms, after);
             self.note(judge(skew, self.window));
         }
     }
+}
+
+async fn write(
+    session: &Session,
+    of: &TopicPartition,
+    mark: &str,
+    now_ms: i64,
+    wait: Duration,
+) -> Result<ProducedPart, String> {
+    let request = Produce {
+        acks: -1,
+        transactional_id: None,
+        timeout_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
+        topics: vec![TopicBatches {
+            topic: of.topic.clone(),
+            batches: vec![(of.partition, record(mark, now_ms)?)],
+        }],
+    };
+    let answer = session.ask(request).await?;
+    let part = answer.parts.into_iter().next();
+    part.ok_or("an empty answer".to_owned())
+}
+
+/// Whether readers of committed records see this offset, or a transaction before it that is
+/// still open keeps them from it.
+async fn visible(
+    session: &Session,
+    of: &TopicPartition,
+    offset: i64,
+    config: &KafkaConfig,
+) -> Finding {
+    let begin = Instant::now();
+    loop {
+        let query = StableEndQuery { of: of.clone() };
+        let end = match session.ask(query).await {
+            Ok(end) if end.code == 0 => end.offset,
+            Ok(end) => {
+                return Finding::skip(Step::Send, &of.topic, verdict(end.code).to_string());
+            }
+            Err(reason) => return Finding::skip(Step::Send, &of.topic, reason),
+        };
+        if end > offset {
+            let what = "consumers can read it, those of committed records too";
+            return Finding::ok(Step::Send, &of.topic, what).since(begin);
+        }
+        if begin.elapsed() >= VISIBLE_WITHIN {
+            return hidden(of, end, config).since(begin);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn hidden(of: &TopicPartition, from: i64, config: &KafkaConfig) -> Finding {
+    let TopicPartition { topic, partition } = of;
+    let what = format!(
+        "consumers with isolation.level=read_committed do not see it: a transaction is open \
+         since offset {from} of partition {partition}"
+    );
+    let server = config.bootstrap.first().map(ToString::to_string);
+    let todo = format!(
+        "they see it once its producer has ended it or, after the transaction's time-out, the \
+         broker; `kafka-transactions.sh --bootstrap-server {} describe-producers --topic {topic} \
+         --partition {partition}` shows whose it is",
+        server.unwrap_or_default()
+    );
+    Finding::warn(Step::Send, topic, Kind::Partition, what, todo)
 }
 
 /// A batch of one record that says what it is.

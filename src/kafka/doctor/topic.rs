@@ -21,6 +21,16 @@ const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
 /// Names within this many changed letters of the wanted one are proposed.
 const LIKENESS: usize = 2;
 
+/// A topic that has to be there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'w> {
+    pub(super) name: &'w Arc<str>,
+    /// Rights that it takes.
+    pub(super) rights: &'w [Right],
+    /// Further words of the command that creates it.
+    pub(super) options: &'w str,
+}
+
 impl Exam<'_> {
     /// Looks at one topic of the answer.
     pub(super) async fn topic(
@@ -30,51 +40,62 @@ impl Exam<'_> {
         planned: &PlannedTopic,
     ) {
         let name = &planned.name;
-        let Some(topic) = cluster.topics.iter().find(|t| *t.name == **name) else {
-            let what = "the answer does not speak of it";
-            let todo = "look into the broker's log";
-            self.note(Finding::fail(Step::Topic, name, Kind::Topic, what, todo));
+        let like = Wanted {
+            name,
+            rights: &[Right::Write],
+            options: "",
+        };
+        let Some(topic) = self.existing(session, cluster, like).await else {
             return;
         };
-        match topic.code {
-            0 | LEADER_NOT_AVAILABLE => {
-                self.note(Finding::ok(Step::Topic, name, "exists"));
-                let begin = Instant::now();
-                let settings = self.settings(session, name).await;
-                self.partitions(topic, settings.as_ref());
-                self.may_write(session, topic, name).await;
-                if let Some(settings) = settings {
-                    self.size(planned, &settings, begin);
-                }
-            }
-            UNKNOWN_TOPIC => {
-                let config = &self.plan.kafka;
-                let finding = match config.topic_creation {
-                    Some(how) => would_create(session, name, how, config.request_timeout).await,
-                    None => self.missing(session, name).await,
-                };
-                self.note(finding);
-            }
-            TOPIC_AUTHORIZATION_FAILED => {
-                let what = "this login may not see it (TOPIC_AUTHORIZATION_FAILED)";
-                let finding =
-                    Finding::fail(Step::Topic, name, Kind::Permission, what, self.grant(name));
-                self.note(finding);
-            }
-            code => {
-                let todo = "look at the topic on the cluster";
-                let what = verdict(code).to_string();
-                self.note(Finding::fail(Step::Topic, name, Kind::Topic, what, todo));
-            }
+        let begin = Instant::now();
+        let settings = self.settings(session, name).await;
+        self.partitions(topic, settings.as_ref());
+        self.may_write(session, topic, name).await;
+        if let Some(settings) = settings {
+            self.size(planned, &settings, begin);
         }
     }
 
-    /// How to give the right that is missing.
-    fn grant(&self, topic: &str) -> String {
-        rights::grant(&self.plan.kafka, On::Topic(topic), &[Right::Write])
+    /// Whether the topic is there and may be seen; notes what stands against it.
+    pub(super) async fn existing<'c>(
+        &mut self,
+        session: &Session,
+        cluster: &'c Cluster,
+        wanted: Wanted<'_>,
+    ) -> Option<&'c ClusterTopic> {
+        let name = wanted.name;
+        let fail =
+            |kind, what: &str, todo: String| Finding::fail(Step::Topic, name, kind, what, todo);
+        let topic = cluster.topics.iter().find(|t| *t.name == **name);
+        let code = topic.map(|topic| topic.code);
+        let there = matches!(code, Some(0 | LEADER_NOT_AVAILABLE));
+        let config = &self.plan.kafka;
+        let finding = match code {
+            None => {
+                let what = "the answer does not speak of it";
+                fail(Kind::Topic, what, "look into the broker's log".to_owned())
+            }
+            Some(0 | LEADER_NOT_AVAILABLE) => Finding::ok(Step::Topic, name, "exists"),
+            Some(UNKNOWN_TOPIC) => match config.topic_creation {
+                Some(how) => would_create(session, name, how, config.request_timeout).await,
+                None => self.missing(session, name, wanted.options).await,
+            },
+            Some(TOPIC_AUTHORIZATION_FAILED) => {
+                let what = "this login may not see it (TOPIC_AUTHORIZATION_FAILED)";
+                let grant = rights::grant(config, On::Topic(name), wanted.rights);
+                fail(Kind::Permission, what, grant)
+            }
+            Some(code) => {
+                let todo = "look at the topic on the cluster".to_owned();
+                fail(Kind::Topic, &verdict(code).to_string(), todo)
+            }
+        };
+        self.note(finding);
+        topic.filter(|_| there)
     }
 
-    async fn missing(&self, session: &Session, name: &str) -> Finding {
+    async fn missing(&self, session: &Session, name: &str, options: &str) -> Finding {
         let what = "does not exist (UNKNOWN_TOPIC_OR_PARTITION)";
         let mut todo = String::new();
         if let Ok(all) = session.ask(ClusterQuery { topics: None }).await
@@ -83,13 +104,13 @@ impl Exam<'_> {
             todo = format!("names are case-sensitive: did you mean {like:?}? Otherwise ");
         }
         todo += &format!(
-            "create it: `kafka-topics.sh --create --topic {name}`, or let the daemon do it with \
-             topic.auto.create = true; a broker's auto.create.topics.enable does nothing here"
+            "create it: `kafka-topics.sh --create --topic {name}{options}`, or let the daemon do \
+             it with topic.auto.create = true; a broker's auto.create.topics.enable does nothing here"
         );
         Finding::fail(Step::Topic, name, Kind::Topic, what, todo)
     }
 
-    fn partitions(&mut self, topic: &ClusterTopic, settings: Option<&Settings>) {
+    pub(super) fn partitions(&mut self, topic: &ClusterTopic, settings: Option<&Settings>) {
         let all = &topic.partitions;
         let name = &topic.name;
         let replicas = all.iter().map(|p| p.replicas).min().unwrap_or(0);
@@ -128,14 +149,20 @@ impl Exam<'_> {
         self.note(finding);
     }
 
-    async fn may_write(&mut self, session: &Session, topic: &ClusterTopic, name: &Arc<str>) {
+    pub(super) async fn may_write(
+        &mut self,
+        session: &Session,
+        topic: &ClusterTopic,
+        name: &Arc<str>,
+    ) {
         let partition = topic.partitions.first().map_or(0, |partition| partition.id);
         let finding = match rights::may_write(session, name, partition).await {
             Ok(true) => Finding::ok(Step::Write, name, "this login may write it"),
             Ok(false) => {
                 let what = "this login may see the topic and not write it \
                             (TOPIC_AUTHORIZATION_FAILED)";
-                Finding::fail(Step::Write, name, Kind::Permission, what, self.grant(name))
+                let grant = rights::grant(&self.plan.kafka, On::Topic(name), &[Right::Write]);
+                Finding::fail(Step::Write, name, Kind::Permission, what, grant)
             }
             Err(reason) => Finding::skip(Step::Write, name, reason),
         };

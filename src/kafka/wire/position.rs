@@ -19,10 +19,11 @@ use crate::kafka::read::Reader;
 /// Who reads, when no replica does.
 const NO_REPLICA: i32 = -1;
 
-/// The timestamp that stands for the first offset.
+/// The timestamps that stand for the first offset and for the end.
 const EARLIEST: i64 = -2;
+pub(super) const LATEST: i64 = -1;
 
-request!(FirstOffsetQuery => FirstOffset, ListOffsets, 1..=1);
+request!(FirstOffsetQuery => Offset, ListOffsets, 1..=1);
 request!(Fetch => Fetched, Fetch, 4..=4);
 
 /// Asks for the first offset of a partition.
@@ -33,24 +34,38 @@ pub(in crate::kafka) struct FirstOffsetQuery {
 
 impl FirstOffsetQuery {
     fn write(&self, out: &mut Vec<u8>, _version: i16) {
-        out.extend_from_slice(&NO_REPLICA.to_be_bytes());
-        put_len(out, 1);
-        put_string(out, &self.of.topic);
-        put_len(out, 1);
-        out.extend_from_slice(&self.of.partition.to_be_bytes());
-        out.extend_from_slice(&EARLIEST.to_be_bytes());
+        put_offset_query(out, &self.of, None, EARLIEST);
     }
 }
 
-/// The answer to [`FirstOffsetQuery`].
+/// A question for one offset of one partition; from version 2 on with an isolation level.
+pub(super) fn put_offset_query(
+    out: &mut Vec<u8>,
+    of: &TopicPartition,
+    isolation: Option<u8>,
+    timestamp: i64,
+) {
+    out.extend_from_slice(&NO_REPLICA.to_be_bytes());
+    out.extend(isolation);
+    put_len(out, 1);
+    put_string(out, &of.topic);
+    put_len(out, 1);
+    out.extend_from_slice(&of.partition.to_be_bytes());
+    out.extend_from_slice(&timestamp.to_be_bytes());
+}
+
+/// The answer to a question for an offset.
 #[derive(Debug, PartialEq)]
-pub(in crate::kafka) struct FirstOffset {
+pub(in crate::kafka) struct Offset {
     pub(in crate::kafka) code: i16,
     pub(in crate::kafka) offset: i64,
 }
 
-impl FirstOffset {
-    fn read(r: &mut Reader<'_>, _version: i16) -> Read<Self> {
+impl Offset {
+    pub(super) fn read(r: &mut Reader<'_>, version: i16) -> Read<Self> {
+        if version >= 2 {
+            let _throttle_ms = r.i32()?;
+        }
         let mut found = None;
         for _ in 0..r.len()? {
             let _topic = r.string()?;
@@ -140,7 +155,7 @@ mod tests {
             bytes in prop::collection::vec(prop_oneof![Just(0), Just(255), any::<u8>()], 0..200),
         ) {
             let cursor = Cursor::new(bytes);
-            let _ = FirstOffset::read(&mut Reader::at(&cursor), 1);
+            let _ = Offset::read(&mut Reader::at(&cursor), 1);
             let _ = Fetched::read(&mut Reader::at(&cursor), 4);
         }
     }

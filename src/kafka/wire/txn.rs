@@ -20,7 +20,7 @@ use crate::kafka::core::Identity;
 use crate::kafka::read::{Form, Reader};
 
 /// All versions of a request that is only spoken with tagged fields.
-const ALWAYS: ApiVersion = ApiVersion(Int16(0));
+pub(super) const ALWAYS: ApiVersion = ApiVersion(Int16(0));
 
 /// Kafka's number for the coordinator of a transactional id.
 const KEY_OF_TRANSACTIONS: u8 = 1;
@@ -59,6 +59,7 @@ impl CoordinatorQuery {
 #[derive(Debug, PartialEq)]
 pub(in crate::kafka) struct Coordinator {
     pub(in crate::kafka) code: i16,
+    pub(in crate::kafka) broker: i32,
     pub(in crate::kafka) host: String,
     pub(in crate::kafka) port: u16,
 }
@@ -68,11 +69,16 @@ impl Coordinator {
         let _throttle_ms = r.i32()?;
         let code = r.i16()?;
         let _message = r.nullable()?;
-        let _node = r.i32()?;
+        let broker = r.i32()?;
         let host = r.string()?;
         // -1 when there is none.
         let port = u16::try_from(r.i32()?).unwrap_or_default();
-        Ok(Self { code, host, port })
+        Ok(Self {
+            code,
+            broker,
+            host,
+            port,
+        })
     }
 }
 
@@ -294,16 +300,16 @@ fn put_varint(out: &mut Vec<u8>, value: usize) {
 }
 
 /// A length in the compact form, where 0 stands for null.
-fn put_count(out: &mut Vec<u8>, len: usize) {
+pub(super) fn put_count(out: &mut Vec<u8>, len: usize) {
     put_varint(out, len + 1);
 }
 
-fn put_compact(out: &mut Vec<u8>, text: &str) {
+pub(super) fn put_compact(out: &mut Vec<u8>, text: &str) {
     put_count(out, text.len());
     out.extend_from_slice(text.as_bytes());
 }
 
-fn put_no_tags(out: &mut Vec<u8>) {
+pub(super) fn put_no_tags(out: &mut Vec<u8>) {
     out.push(0);
 }
 

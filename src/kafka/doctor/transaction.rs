@@ -1,0 +1,232 @@
+//! The transactional id and the position topic, as the daemon will use them.
+//!
+//! Takes no producer id: that would fence the daemon that runs. Whether the id may be used is
+//! seen by the end of a transaction that cannot be: the coordinator looks at the right first
+//! and refuses the unknown producer then (`kafka.server.KafkaApis`, 3.9 and 4.4).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::clock::now_ms;
+use super::topic::Wanted;
+use super::{Exam, Finding, Kind, Step};
+use crate::config::TransactionConfig;
+use crate::kafka::TopicPartition;
+use crate::kafka::core::Identity;
+use crate::kafka::outcome::verdict;
+use crate::kafka::rights::{self, On, Right};
+use crate::kafka::session::Session;
+use crate::kafka::wire::{
+    Cluster, ClusterTopic, CoordinatorQuery, EndTxn, Fetch, Settings, StateQuery, TransactionState,
+};
+
+/// A producer that no coordinator knows: they count up from 0.
+const NOBODY: Identity = Identity {
+    id: i64::MAX,
+    epoch: 0,
+};
+
+/// Kafka's codes that are told apart here.
+const NONE: i16 = 0;
+const UNKNOWN_PRODUCER: i16 = 49;
+const ID_AUTHORIZATION_FAILED: i16 = 53;
+const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
+const ID_NOT_FOUND: i16 = 105;
+
+/// Kafka's word for a transaction that is neither committed nor aborted.
+const ONGOING: &str = "Ongoing";
+
+/// Rights on the position topic.
+const POSITIONS: [Right; 2] = [Right::Write, Right::Read];
+
+/// What the position topic has to be created with.
+const COMPACT: &str = " --config cleanup.policy=compact";
+
+impl Exam<'_> {
+    pub(super) async fn transaction(
+        &mut self,
+        session: &Session,
+        cluster: &Cluster,
+        config: &TransactionConfig,
+    ) {
+        let begin = Instant::now();
+        let finding = self.transactional_id(session, config).await;
+        self.note(finding.since(begin));
+        let wanted = Wanted {
+            name: &config.position_topic,
+            rights: &POSITIONS,
+            options: COMPACT,
+        };
+        let Some(topic) = self.existing(session, cluster, wanted).await else {
+            return;
+        };
+        let name = &config.position_topic;
+        let settings = self.settings(session, name).await;
+        self.partitions(topic, settings.as_ref());
+        if let Some(settings) = &settings {
+            self.note(compaction(name, settings));
+        }
+        self.may_write(session, topic, name).await;
+        self.may_read(topic, name).await;
+    }
+
+    /// Who coordinates it, whether it may be used, and what it is doing.
+    async fn transactional_id(&self, session: &Session, config: &TransactionConfig) -> Finding {
+        let subject = &*config.id;
+        let skip = |what: String| Finding::skip(Step::Transaction, subject, what);
+        let query = CoordinatorQuery {
+            transactional_id: config.id.clone(),
+        };
+        let found = match session.ask(query).await {
+            Ok(found) => found,
+            Err(reason) => return skip(reason),
+        };
+        match found.code {
+            NONE => {}
+            ID_AUTHORIZATION_FAILED => return self.no_right(subject, "see"),
+            code => {
+                let what = format!("no coordinator: {}", verdict(code));
+                let todo = "a cluster says this for a moment at the first transaction of all; if \
+                            it stays so, it has fewer brokers than \
+                            transaction.state.log.replication.factor";
+                return Finding::warn(Step::Transaction, subject, Kind::Partition, what, todo);
+            }
+        }
+        let coordinator = format!("coordinator: broker {}", found.broker);
+        let Some(session) = self.sessions.get(&found.broker) else {
+            return skip(format!("{coordinator}, which cannot be reached; see above"));
+        };
+        let end = EndTxn {
+            transactional_id: config.id.clone(),
+            identity: NOBODY,
+            commit: false,
+        };
+        match session.ask(end).await.map(|ended| ended.code) {
+            Ok(UNKNOWN_PRODUCER) => {}
+            Ok(ID_AUTHORIZATION_FAILED) => return self.no_right(subject, "use"),
+            Ok(code) => {
+                let words = verdict(code);
+                return skip(format!(
+                    "{coordinator}, which does not tell rights: {words}"
+                ));
+            }
+            Err(reason) => return skip(format!("{coordinator}: {reason}")),
+        }
+        let query = StateQuery {
+            transactional_id: config.id.clone(),
+        };
+        let may = format!("{coordinator}, this login may use it");
+        match session.ask(query).await {
+            Ok(state) => in_use(subject, &may, &state, config.timeout),
+            // As from a broker before Kafka 3.0.
+            Err(reason) => {
+                let what = format!("{may}; its state is not told: {reason}");
+                Finding::ok(Step::Transaction, subject, what)
+            }
+        }
+    }
+
+    fn no_right(&self, id: &str, verb: &str) -> Finding {
+        let what = format!("this login may not {verb} it (TRANSACTIONAL_ID_AUTHORIZATION_FAILED)");
+        let rights = [Right::Write, Right::Describe];
+        let grant = rights::grant(&self.plan.kafka, On::TransactionalId(id), &rights);
+        Finding::fail(Step::Transaction, id, Kind::Permission, what, grant)
+    }
+
+    /// By a fetch of nothing from the leader.
+    async fn may_read(&mut self, topic: &ClusterTopic, name: &Arc<str>) {
+        let Some((partition, session)) = self.led(topic) else {
+            let what = "no partition has a leader that can be reached; see the steps above";
+            return self.note(Finding::skip(Step::Transaction, name, what));
+        };
+        let begin = Instant::now();
+        let topic = name.clone();
+        let query = Fetch {
+            of: TopicPartition { topic, partition },
+            offset: 0, // below the first one is no matter: the right is looked at before
+            max_bytes: 1,
+        };
+        let finding = match session.ask(query).await.map(|fetched| fetched.code) {
+            Ok(TOPIC_AUTHORIZATION_FAILED) => {
+                let what = "this login may not read the position back \
+                            (TOPIC_AUTHORIZATION_FAILED)";
+                let grant = rights::grant(&self.plan.kafka, On::Topic(name), &[Right::Read]);
+                Finding::fail(Step::Transaction, name, Kind::Permission, what, grant)
+            }
+            Ok(_) => Finding::ok(Step::Transaction, name, "the position can be read back"),
+            Err(reason) => Finding::skip(Step::Transaction, name, reason),
+        };
+        self.note(finding.since(begin));
+    }
+}
+
+/// What the coordinator knows of an id that may be used.
+fn in_use(id: &str, may: &str, state: &TransactionState, timeout: Duration) -> Finding {
+    let ok = |words: &str| Finding::ok(Step::Transaction, id, format!("{may}; {words}"));
+    if state.code == ID_NOT_FOUND {
+        return ok("not used so far");
+    }
+    if state.code != NONE {
+        return ok(verdict(state.code).name);
+    }
+    if state.state != ONGOING {
+        return ok(&format!("no transaction is open ({})", state.state));
+    }
+    let open = u64::try_from(now_ms().saturating_sub(state.began_ms)).unwrap_or(0);
+    let open = Duration::from_millis(open);
+    let words = format!(
+        "a transaction is open for {:.1} s, in {} partitions",
+        open.as_secs_f32(),
+        state.partitions
+    );
+    if open < timeout {
+        return ok(&words);
+    }
+    let what = format!("{may}; {words}, longer than transaction.timeout.ms");
+    let todo = "consumers of committed records wait for it in these partitions. A daemon with \
+                this id ends it at its start; `kafka-transactions.sh` lists and aborts by hand";
+    Finding::warn(Step::Transaction, id, Kind::Partition, what, todo)
+}
+
+/// Whether the topic keeps the positions.
+fn compaction(topic: &Arc<str>, settings: &Settings) -> Finding {
+    match settings.text("cleanup.policy") {
+        Some("compact") => Finding::ok(Step::Transaction, topic, "compacted, as it has to be"),
+        Some(policy) => {
+            let what = format!("cleanup.policy is {policy}: positions would be deleted by age");
+            let todo = format!(
+                "delivery waits until it is compact: `kafka-configs.sh --alter --entity-type \
+                 topics --entity-name {topic} --add-config cleanup.policy=compact`"
+            );
+            Finding::fail(Step::Transaction, topic, Kind::Topic, what, todo)
+        }
+        None => {
+            let what = "the broker does not tell cleanup.policy";
+            Finding::skip(Step::Transaction, topic, what)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_that_is_over_its_time_is_warned_of() {
+        let state = |seconds: i64, state: &str| TransactionState {
+            code: 0,
+            state: state.to_owned(),
+            began_ms: now_ms() - seconds * 1000,
+            partitions: 3,
+        };
+        let timeout = Duration::from_secs(60);
+        let look = |state: &TransactionState| in_use("edge", "may", state, timeout);
+        let young = look(&state(5, ONGOING));
+        assert!(young.what.contains("open for 5.") && young.what.contains("3 partitions"));
+        assert_eq!(young.verdict, super::super::Verdict::Ok);
+        let old = look(&state(61, ONGOING));
+        assert!(matches!(old.verdict, super::super::Verdict::Warn(_)));
+        let done = look(&state(61, "CompleteCommit"));
+        assert_eq!(done.what, "may; no transaction is open (CompleteCommit)");
+    }
+}

@@ -43,8 +43,8 @@ impl Exam<'_> {
             Err(reason) => reason,
         };
         let what = format!(
-            "its settings are not told ({why}): that takes the right DESCRIBE_CONFIGS on the topic, \
-             which delivery does not need"
+            "its settings are not told ({why}): that takes the right DESCRIBE_CONFIGS on the \
+             topic, which delivery does not need"
         );
         self.note(Finding::skip(Step::Size, topic, what));
         None

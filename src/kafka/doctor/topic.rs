@@ -105,7 +105,8 @@ impl Exam<'_> {
         }
         todo += &format!(
             "create it: `kafka-topics.sh --create --topic {name}{options}`, or let the daemon do \
-             it with topic.auto.create = true; a broker's auto.create.topics.enable does nothing here"
+             it with topic.auto.create = true; a broker's auto.create.topics.enable does nothing \
+             here"
         );
         Finding::fail(Step::Topic, name, Kind::Topic, what, todo)
     }

@@ -15,10 +15,11 @@ use serde_json::{Map, Value};
 use tracing::callsite::Identifier;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, reload};
 
 use crate::config::{LogConfig, LogFormat};
 
@@ -44,7 +45,7 @@ pub enum LogError {
 
 /// Changes the filter of a running process.
 #[derive(Debug, Clone)]
-pub struct LogHandle(reload::Handle<EnvFilter, Registry>);
+pub struct LogHandle(reload::Handle<Targets, Registry>);
 
 impl LogHandle {
     /// Sets the filter from now on.
@@ -79,10 +80,8 @@ pub fn init(config: &LogConfig) -> Result<LogHandle, LogError> {
     Ok(LogHandle(handle))
 }
 
-fn parse_filter(filter: &str) -> Result<EnvFilter, LogError> {
-    EnvFilter::builder()
-        .parse(filter)
-        .map_err(|error| refused(filter, &error))
+fn parse_filter(filter: &str) -> Result<Targets, LogError> {
+    filter.parse().map_err(|error| refused(filter, &error))
 }
 
 fn refused(filter: &str, error: &dyn fmt::Display) -> LogError {

@@ -232,7 +232,8 @@ pub(super) const MULTILINE: [Key; 6] = [
         also: &[],
         default: "one of the three",
         range: "[regular expression](https://docs.rs/regex/latest/regex/#syntax)",
-        effect: "a line in which it is found begins an event",
+        effect: "a line in which it is found begins an event; `\\d`, `\\w`, `\\s`, `\\b`, `(?i)` \
+            know Unicode, classes such as `\\p{Greek}` are not there",
     },
     Key {
         name: "continue",

@@ -196,7 +196,10 @@ fn read_log(entry: Option<&Entry<'_>>, sink: &mut Sink) -> LogConfig {
         return log;
     };
     if let Some(filter) = section.text("filter") {
-        match tracing_subscriber::EnvFilter::builder().parse(filter.get_ref()) {
+        match filter
+            .get_ref()
+            .parse::<tracing_subscriber::filter::Targets>()
+        {
             Ok(_) => log.filter = filter.into_inner(),
             Err(error) => {
                 let what = format!("{:?} is not a filter: {error}", filter.get_ref());

@@ -78,14 +78,21 @@ pub(super) fn cut_at(encoding: Encoding, line: &[u8], max: usize) -> usize {
 pub(super) fn decode(encoding: Encoding, raw: &[u8]) -> Cow<'_, [u8]> {
     let text = match encoding {
         Encoding::Utf8 => return Cow::Borrowed(raw),
-        Encoding::Latin1 => encoding_rs::mem::decode_latin1(raw),
-        Encoding::Utf16Be => encoding_rs::UTF_16BE.decode_without_bom_handling(raw).0,
-        Encoding::Utf16Le => encoding_rs::UTF_16LE.decode_without_bom_handling(raw).0,
+        Encoding::Latin1 if raw.is_ascii() => return Cow::Borrowed(raw),
+        Encoding::Latin1 => raw.iter().copied().map(char::from).collect(),
+        Encoding::Utf16Be => utf16(raw, u16::from_be_bytes),
+        Encoding::Utf16Le => utf16(raw, u16::from_le_bytes),
     };
-    match text {
-        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-    }
+    Cow::Owned(text.into_bytes())
+}
+
+/// An odd byte at the end is no character.
+fn utf16(raw: &[u8], unit: fn([u8; 2]) -> u16) -> String {
+    let (pairs, odd) = raw.as_chunks();
+    let units = pairs.iter().copied().map(unit);
+    let replaced = |decoded: Result<char, _>| decoded.unwrap_or(char::REPLACEMENT_CHARACTER);
+    let odd = (!odd.is_empty()).then_some(char::REPLACEMENT_CHARACTER);
+    char::decode_utf16(units).map(replaced).chain(odd).collect()
 }
 
 #[cfg(test)]
@@ -101,6 +108,24 @@ mod tests {
         assert_eq!(find_newline(Encoding::Utf16Le, &le, 0), Some(4));
         assert_eq!(find_newline(Encoding::Utf16Le, b"\n", 0), None);
         assert_eq!(find_newline(Encoding::Utf8, b"a\nb\n", 2), Some(3));
+    }
+
+    #[test]
+    fn any_text_becomes_utf_8_and_what_is_none_is_replaced() {
+        let cases: [(Encoding, &[u8], &str); 5] = [
+            (Encoding::Latin1, b"plain", "plain"),
+            (Encoding::Latin1, b"\xe4\x80", "\u{e4}\u{80}"),
+            (
+                Encoding::Utf16Be,
+                b"\0a\x20\xac\xd8\x3d\xde\x00",
+                "a\u{20ac}\u{1f600}",
+            ),
+            (Encoding::Utf16Le, b"a\0\x00\xdeb\0", "a\u{fffd}b"),
+            (Encoding::Utf16Le, b"a\0b", "a\u{fffd}"),
+        ];
+        for (encoding, raw, text) in cases {
+            assert_eq!(decode(encoding, raw).as_ref(), text.as_bytes(), "{raw:?}");
+        }
     }
 
     #[test]

@@ -80,7 +80,8 @@ impl Report {
         }
     }
 
-    /// Each finding as one line of text, as [`fmt::Display`] prints them.
+    /// Each finding as one line of text, and two more with a caret when its place is within a
+    /// text; as [`fmt::Display`] prints them.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
         self.diagnostics.iter().map(|finding| {
             let mut line = finding.file.as_ref().unwrap_or(&self.origin).clone();

@@ -15,6 +15,7 @@ pub mod timestamp;
 pub mod topic;
 pub mod trigger;
 
+mod caret;
 mod compiled;
 mod field;
 mod glob;

@@ -4,6 +4,7 @@
 //! one has a value. `{{` and `}}` stand for braces. What a template is used for, and what a
 //! missing value means there, is decided elsewhere.
 
+use super::caret::Caret;
 use super::field::{Field, Fields, Slots, View};
 use super::meta::{self, Meta};
 use super::path::{Path, quoted};
@@ -19,7 +20,7 @@ const ALTERNATIVES_MAX: usize = 16;
 /// A text that is no template, or no list of alternatives. Its display shows the text with
 /// a caret under the place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what}\n    {source_text}\n    {:1$}^", "", self.column())]
+#[error("{what}{}", Caret { source: source_text, at: *at })]
 pub struct TemplateError {
     /// The template as it was written.
     pub source_text: String,
@@ -27,13 +28,6 @@ pub struct TemplateError {
     pub at: usize,
     /// What is wrong there.
     pub what: String,
-}
-
-impl TemplateError {
-    fn column(&self) -> usize {
-        let before = self.source_text.get(..self.at);
-        before.unwrap_or(&self.source_text).chars().count()
-    }
 }
 
 /// Values to choose from: the first that is there.

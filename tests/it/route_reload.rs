@@ -141,6 +141,7 @@ fn routes_changed_while_a_backlog_drains_deliver_every_event_once_and_in_order()
     wait_drained(&daemon);
 
     let mut found = Vec::new();
+    let mut topic_of = vec![""; BACKLOG];
     for topic in topics {
         let records = kafka.admin().read_all(topic).unwrap();
         assert!(!records.is_empty(), "{topic} has a part");
@@ -154,10 +155,25 @@ fn routes_changed_while_a_backlog_drains_deliver_every_event_once_and_in_order()
                 "{number} after {before:?} in {topic}"
             );
             *before = Some(number);
+            topic_of[number] = topic;
             found.push(number);
         }
     }
     found.sort_unstable();
     assert_eq!(found, (0..BACKLOG).collect::<Vec<_>>());
+    // Across the topics too: what a change finds unsent of a key goes to the other topic from
+    // one event on, and none of it to the one before.
+    let mut stretches = 0;
+    for key in 0..KEYS {
+        let mut of_key: Vec<&str> = topic_of.iter().skip(key).step_by(KEYS).copied().collect();
+        assert_eq!(of_key[0], "mid-a");
+        of_key.dedup();
+        assert!(of_key.len() <= 4, "three changes make four: {of_key:?}");
+        stretches += of_key.len();
+    }
+    assert!(
+        stretches > 2 * KEYS,
+        "the changes met most keys: {stretches}"
+    );
     assert_eq!(ledger(&daemon, "delivered"), BACKLOG as u64);
 }

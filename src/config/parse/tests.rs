@@ -110,8 +110,13 @@ proptest::proptest! {
         };
         let end = keep((at + length).min(SAMPLE.len()));
         let damaged = [&SAMPLE[..keep(at).min(end)], &insert, &SAMPLE[end..]].concat();
-        for line in load(&damaged).map_or_else(|report| report, |loaded| loaded.warnings).lines() {
-            proptest::prop_assert!(!line.chars().any(char::is_control), "{line:?}");
+        let report = load(&damaged).map_or_else(|report| report, |loaded| loaded.warnings);
+        for finding in report.lines() {
+            // A mistake within a text is shown below, indented, with a caret.
+            let lines: Vec<&str> = finding.split("\n    ").collect();
+            proptest::prop_assert!(matches!(lines.len(), 1 | 3), "{finding:?}");
+            let is_clean = lines.iter().all(|line| !line.chars().any(char::is_control));
+            proptest::prop_assert!(is_clean, "{finding:?}");
         }
     }
 }

@@ -10,6 +10,7 @@
 
 use std::fmt;
 
+use super::caret::Caret;
 use super::field::{Field, Fields, Slots, View};
 
 mod ast;
@@ -75,13 +76,8 @@ impl Fields for Trigger {
 
 impl fmt::Display for TriggerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.what)?;
-        let before = self.source.get(..self.at).unwrap_or(&self.source);
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        let line = self.source.get(line_start..).unwrap_or_default();
-        let line = line.lines().next().unwrap_or_default();
-        let column = before.get(line_start..).unwrap_or_default().chars().count();
-        write!(f, "\n    {line}\n    {:column$}^", "")?;
+        let (source, at) = (&self.source, self.at);
+        write!(f, "{}{}", self.what, Caret { source, at })?;
         match &self.help {
             Some(help) => write!(f, " {help}"),
             None => Ok(()),

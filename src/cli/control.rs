@@ -45,7 +45,7 @@ pub(super) fn ask(args: &ControlArgs, request: &Value) -> Result<Value, CliError
     let words = answer
         .error
         .unwrap_or_else(|| "without a reason".to_owned());
-    Err(CliError::Refused(words.escape_debug().to_string()))
+    Err(CliError::Refused(printable(&words)))
 }
 
 fn control_path(args: &ControlArgs) -> Result<PathBuf, CliError> {
@@ -83,6 +83,18 @@ fn exchange(path: &PathBuf, request: &Value) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
+/// A text that others wrote, on one line and without what a terminal would obey.
+pub(super) fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' | '\'' | '\\' => out.push(c),
+            _ => out.extend(c.escape_debug()),
+        }
+    }
+    out
+}
+
 /// One line on standard output. A closed pipe is an error like any other: the reader may
 /// have wanted more.
 pub(super) fn print_line(line: &str) -> Result<(), CliError> {
@@ -93,4 +105,15 @@ pub(super) fn print_line(line: &str) -> Result<(), CliError> {
             what: "standard output",
             source,
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_stay_and_control_characters_do_not() {
+        assert_eq!(printable("type \"a\" in 'b\\c'"), "type \"a\" in 'b\\c'");
+        assert_eq!(printable("a\n\u{1b}[2Jé"), "a\\n\\u{1b}[2Jé");
+    }
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::CliError;
 use super::args::{DeadLetterArgs, DeadLetterCommand, Selection};
-use super::control::{ask, print_line};
+use super::control::{ask, print_line, printable};
 
 /// The field of a shown dead letter that holds its bytes, in hexadecimal.
 const PAYLOAD: &str = "bytes_hex";
@@ -94,15 +94,15 @@ fn named(key: &str, value: &Value) -> (String, String) {
         (millis < MILLIS_MAX).then(|| (name, humantime::format_rfc3339_millis(at).to_string()))
     });
     match time {
-        Some((name, time)) => (name.escape_debug().to_string(), time),
-        None => (key.escape_debug().to_string(), plain(value)),
+        Some((name, time)) => (printable(name), time),
+        None => (printable(key), plain(value)),
     }
 }
 
 /// A value on one line, without control characters.
 pub(super) fn plain(value: &Value) -> String {
     match value {
-        Value::String(text) => text.escape_debug().to_string(),
+        Value::String(text) => printable(text),
         Value::Array(parts) => parts.iter().map(plain).collect::<Vec<_>>().join(": "),
         other => other.to_string(),
     }

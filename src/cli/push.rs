@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use super::CliError;
 use super::args::{PushArgs, config_or_default};
+use super::control::printable;
 use crate::config::{AckMode, Config, ConfigSource, Context, InputKind, UnixConfig};
 
 /// Bytes copied from standard input at a time.
@@ -248,7 +249,7 @@ impl Waiting {
                 self.refused += 1;
                 if self.refused <= NACKS_PRINTED {
                     let reason = reason.unwrap_or_else(|| "no reason given".to_owned());
-                    eprintln!("line {number} was refused: {}", reason.escape_debug());
+                    eprintln!("line {number} was refused: {}", printable(&reason));
                 }
             }
             _ => return Err(self.failed("the daemon's answer is not understood".to_owned())),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::CliError;
 use super::args::StatusArgs;
-use super::control::{ask, print_line};
+use super::control::{ask, print_line, printable};
 use super::dead_letter::plain;
 use crate::config::{format_duration, format_size};
 
@@ -221,7 +221,7 @@ fn describe_into(words: &mut Vec<String>, name: &str, value: &Value) {
     match value {
         Value::Null | Value::Bool(false) => {}
         Value::Number(number) if number.as_f64() == Some(0.0) => {}
-        Value::Bool(true) => words.push(name.escape_debug().to_string()),
+        Value::Bool(true) => words.push(printable(name)),
         Value::String(text) if text.is_empty() => {}
         Value::Array(items) if items.is_empty() => {}
         Value::Object(fields) => {
@@ -229,7 +229,7 @@ fn describe_into(words: &mut Vec<String>, name: &str, value: &Value) {
                 describe_into(words, &format!("{name}.{key}"), value);
             }
         }
-        other => words.push(format!("{}={}", name.escape_debug(), plain(other))),
+        other => words.push(format!("{}={}", printable(name), plain(other))),
     }
 }
 
@@ -245,7 +245,7 @@ fn text(value: &Value, pointer: &str) -> Option<String> {
     let text = at(value, pointer)
         .as_str()
         .filter(|text| !text.is_empty())?;
-    Some(text.escape_debug().to_string())
+    Some(printable(text))
 }
 
 fn list<'v>(value: &'v Value, pointer: &str) -> &'v [Value] {

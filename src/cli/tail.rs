@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::CliError;
 use super::args::{SeekTo, TailArgs, TailCommand};
-use super::control::{ask, print_line};
+use super::control::{ask, print_line, printable};
 use super::status::rounded_size;
 use crate::config::format_duration;
 
@@ -166,7 +166,7 @@ fn number(value: &Value, key: &str) -> Option<u64> {
 
 fn text(value: &Value, key: &str) -> Option<String> {
     let text = value.get(key)?.as_str().filter(|text| !text.is_empty())?;
-    Some(text.escape_debug().to_string())
+    Some(printable(text))
 }
 
 #[cfg(test)]

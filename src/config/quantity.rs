@@ -18,14 +18,15 @@ impl Section<'_, '_> {
         default: u64,
         range: RangeInclusive<u64>,
     ) -> u64 {
-        let Some(entry) = self.take(key) else {
-            return default;
-        };
-        let Some(number) = whole_number(entry.value.get_ref()) else {
-            self.wrong_type(key, &entry, "a whole number");
-            return default;
-        };
-        self.within(key, &entry, number, default, range, |n| n.to_string())
+        self.ranged(key, default, range, Self::number_of, |n| n.to_string())
+    }
+
+    fn number_of(&mut self, key: &str, entry: &Entry<'_>) -> Option<u64> {
+        let number = whole_number(entry.value.get_ref());
+        if number.is_none() {
+            self.wrong_type(key, entry, "a whole number");
+        }
+        number
     }
 
     /// A size with its unit.
@@ -35,13 +36,7 @@ impl Section<'_, '_> {
         default: u64,
         range: RangeInclusive<u64>,
     ) -> u64 {
-        let Some(entry) = self.take(key) else {
-            return default;
-        };
-        let Some(size) = self.size_of(key, &entry) else {
-            return default;
-        };
-        self.within(key, &entry, size, default, range, format_size)
+        self.ranged(key, default, range, Self::size_of, format_size)
     }
 
     fn size_of(&mut self, key: &str, entry: &Entry<'_>) -> Option<u64> {
@@ -55,13 +50,7 @@ impl Section<'_, '_> {
         default: Duration,
         range: RangeInclusive<Duration>,
     ) -> Duration {
-        let Some(entry) = self.take(key) else {
-            return default;
-        };
-        let Some(duration) = self.duration_of(key, &entry) else {
-            return default;
-        };
-        self.within(key, &entry, duration, default, range, format_duration)
+        self.ranged(key, default, range, Self::duration_of, format_duration)
     }
 
     /// The duration of an entry already taken.
@@ -145,6 +134,24 @@ impl Section<'_, '_> {
         let range = u64::from(*range.start())..=u64::from(*range.end());
         let bytes = self.within(key, &entry, bytes, u64::from(default), range, format_size);
         u32::try_from(bytes).unwrap_or(default)
+    }
+
+    /// What `parse` makes of the value of a key, when it is there and within the range.
+    fn ranged<T: PartialOrd + Copy>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        range: RangeInclusive<T>,
+        parse: impl FnOnce(&mut Self, &str, &Entry<'_>) -> Option<T>,
+        show: impl Fn(T) -> String,
+    ) -> T {
+        let Some(entry) = self.take(key) else {
+            return default;
+        };
+        match parse(self, key, &entry) {
+            Some(value) => self.within(key, &entry, value, default, range, show),
+            None => default,
+        }
     }
 
     fn within<T: PartialOrd + Copy>(

@@ -31,6 +31,8 @@ pub(super) struct Section<'a, 's> {
     span: Range<usize>,
     entries: BTreeMap<String, Entry<'a>>,
     known: Vec<&'static str>,
+    /// Keys with a mistake that was told.
+    faulty: Vec<String>,
     pub(super) sink: &'s mut Sink,
 }
 
@@ -66,6 +68,7 @@ impl<'a, 's> Section<'a, 's> {
             span,
             entries,
             known: Vec::new(),
+            faulty: Vec::new(),
             sink,
         }
     }
@@ -83,6 +86,7 @@ impl<'a, 's> Section<'a, 's> {
             span,
             entries: BTreeMap::new(),
             known: Vec::new(),
+            faulty: Vec::new(),
             sink,
         };
         section.flatten("", table, 0);
@@ -122,8 +126,8 @@ impl<'a, 's> Section<'a, 's> {
         what: &str,
         help: Option<String>,
     ) {
-        let message = format!("{} {key}: {what}", self.title);
-        self.sink.error(span, message, help);
+        self.faulty.push(key.to_owned());
+        self.sink.error(span, self.message(key, what), help);
     }
 
     /// Notes something that works and that somebody should look at.
@@ -134,14 +138,20 @@ impl<'a, 's> Section<'a, 's> {
         what: &str,
         help: Option<String>,
     ) {
-        let message = format!("{} {key}: {what}", self.title);
-        self.sink.warning(span, message, help);
+        self.sink.warning(span, self.message(key, what), help);
     }
 
-    /// A required key is not there. A table of a list is whole by itself, so that nothing
-    /// else can bring the key.
+    fn message(&self, key: &str, what: &str) -> String {
+        format!("{} {key}: {what}", self.title)
+    }
+
+    /// A required key is not there, or its value was no good and that was told. A table of a
+    /// list is whole by itself, so that nothing else can bring the key.
     pub(super) fn absent(&mut self, key: &str, help: &str) {
-        let message = format!("{} {key}: is missing", self.title);
+        if self.faulty.iter().any(|faulty| faulty == key) {
+            return;
+        }
+        let message = self.message(key, "is missing");
         let (span, help) = (self.span.clone(), Some(help.to_owned()));
         if self.title.starts_with("[[") {
             self.sink.error(span, message, help);

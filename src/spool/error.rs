@@ -40,15 +40,26 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// A file operation failed.
-    #[error("{}: {source}", path.display())]
+    #[error("cannot use {}", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
-    /// The store could not make a new generation.
-    #[error("cannot make a new generation in {}: {reason}", dir.display())]
+    /// The disk is full, and the spool's reserve is used up.
+    #[error(
+        "no space is left to open {}; free {} MiB on its file system. Nothing is lost",
+        dir.display(), wanted >> 20
+    )]
+    NoSpace {
+        /// The generation that was to be opened.
+        dir: PathBuf,
+        /// Bytes that are enough to open and drain it.
+        wanted: u64,
+    },
+    /// The store could not open a generation, or begin one.
+    #[error("cannot open the generation in {}: {reason}", dir.display())]
     Generation {
         /// Its directory.
         dir: PathBuf,

@@ -17,7 +17,9 @@ impl fmt::Display for FullReason {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::MaxBytes => "spool.max_bytes is reached; raise it or let the drain catch up",
-            Self::MinFree => "fewer than spool.min_free bytes are free; free some disk space",
+            Self::MinFree => {
+                "fewer than spool.min_free bytes are free; free some disk space, or lower it"
+            }
             Self::WriteFailed => "the disk does not take writes; see the last error",
         })
     }

@@ -12,13 +12,14 @@ use crate::spool_rig::{Rig, config};
 const WITHIN: Duration = Duration::from_secs(30);
 
 /// A daemon for whose broker any event of 3,000 bytes is too large.
-fn refusing() -> (Cluster, Daemon) {
+fn refusing(spool: &str) -> (Cluster, Daemon) {
     let cluster = Cluster::start(1);
     cluster.create_topic("events", 1);
     cluster.set_max_message_bytes("events", 2048);
     let daemon = Daemon::builder(env!("CARGO_BIN_EXE_spoolway"))
         .bootstrap(&cluster.bootstrap())
         .topic("events")
+        .spool(spool)
         .kafka("compression.type = \"none\"")
         .start()
         .unwrap();
@@ -35,7 +36,7 @@ fn wait_for_letters(daemon: &Daemon, count: u64) {
 
 #[test]
 fn what_is_refused_for_ever_is_sent_again_once_for_each_call() {
-    let (_cluster, daemon) = refusing();
+    let (_cluster, daemon) = refusing("");
     let mut writer = daemon.writer().unwrap();
     for _ in 0..20 {
         let line = writer.send(&[b'x'; 3000]).unwrap();
@@ -52,6 +53,38 @@ fn what_is_refused_for_ever_is_sent_again_once_for_each_call() {
     let mut list = daemon.command("dead-letter");
     let listed = list.args(["list", "--json"]).output().unwrap();
     assert_eq!(listed.stdout.split(|b| *b == b'\n').count(), 21);
+}
+
+#[test]
+fn a_full_store_holds_back_what_is_refused_until_there_is_room_in_it() {
+    let (_cluster, daemon) = refusing("dead_letter_max_bytes = \"1MiB\"");
+    let mut writer = daemon.writer().unwrap();
+    let mut status = daemon.status_json().unwrap();
+    for sent in 1.. {
+        let line = writer.send(&[b'x'; 60_000]).unwrap();
+        writer.wait_acked(line).unwrap();
+        status = daemon.status_json().unwrap();
+        let error = status["drain"]["last_error"].as_str().unwrap_or_default();
+        if error.contains("dead_letter_max_bytes") {
+            break;
+        }
+        assert!(sent < 100, "6 MB went into a store of 1 MiB");
+    }
+    let waits = status["ledger"]["in_spool"].as_u64().unwrap();
+    assert!(
+        waits > 0,
+        "what cannot be stored stays in the spool: {status}"
+    );
+    assert_eq!(status["ledger"]["lost"], 0);
+    // Each time there is room, some more of them find it.
+    wait_for(WITHIN, "all of them to be dead letters", || {
+        let mut drop = daemon.command("dead-letter");
+        let output = drop.args(["drop", "--all", "--yes"]).output()?;
+        assert!(output.status.success(), "{output:?}");
+        let ledger = &daemon.status_json()?["ledger"];
+        Ok(ledger["dead_lettered"] == writer.sent() && ledger["in_spool"] == 0)
+    })
+    .unwrap();
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use spoolway::event::EventBuf;
-use spoolway::spool::{FullReason, Want};
+use spoolway::proof;
+use spoolway::spool::{FullReason, OpenError, Spool, Want};
 
 use crate::spool_rig::{Mount, Rig, config, copy_dir, noise, skipped, take_all_space};
 
@@ -177,6 +178,30 @@ fn a_full_disk_does_not_stop_the_start() {
     }
     assert_eq!(expected, 101);
     assert_eq!(rig.ledger().in_spool, 0);
+    rig.close();
+}
+
+#[test]
+fn without_its_reserve_a_full_disk_is_named_and_nothing_is_lost_by_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(mount) = Mount::tmpfs(dir.path().join("small"), 32 << 20) else {
+        return skipped("without_its_reserve_a_full_disk_is_named_and_nothing_is_lost_by_it");
+    };
+    let (place, image) = (dir.path().join("spool"), mount.0.join("spool"));
+    let rig = Rig::open(&config(&place));
+    for seed in 1..=40 {
+        rig.append(&[noise(seed, EVENT)]);
+    }
+    copy_dir(&place, &image);
+    rig.close();
+    take_all_space(&mount.0.join("thief"));
+    let refused = Spool::open(&config(&image), proof::issue().0).expect_err("there is no space");
+    let words = refused.to_string();
+    assert!(matches!(refused, OpenError::NoSpace { .. }), "{words}");
+    assert!(words.contains("free 8 MiB"), "{words}");
+    fs::remove_file(mount.0.join("thief")).unwrap();
+    let mut rig = Rig::open(&config(&image));
+    assert_eq!(rig.read_all().len(), 40);
     rig.close();
 }
 

@@ -54,6 +54,18 @@ pub(super) struct Reading {
     pub(super) left_out: u64,
 }
 
+impl Reading {
+    /// These events, all of one content.
+    pub(super) fn of(portions: Vec<Portion>, more: bool) -> Self {
+        Self {
+            portions,
+            more,
+            rewritten: false,
+            left_out: 0,
+        }
+    }
+}
+
 /// The memory that all files are read into, one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Window {
@@ -97,21 +109,11 @@ pub(super) fn turn(
     if searched > follow.progress.consumed() && tail == Tail::MayGrow {
         let fresh = window.fill(file, searched, TURN_BYTES)?;
         if !framing.ends_in(&mut follow.progress, fresh) {
-            let portions = Vec::new();
             let more = searched < follow.progress.searched_to() && follow.lag() > 0;
-            return Ok(Turned::Read(reading(portions, more)));
+            return Ok(Turned::Read(Reading::of(Vec::new(), more)));
         }
     }
     read(follow, file, framing, window, tail)
-}
-
-fn reading(portions: Vec<Portion>, more: bool) -> Reading {
-    Reading {
-        portions,
-        more,
-        rewritten: false,
-        left_out: 0,
-    }
 }
 
 /// No byte was added. When the time stamp moved all the same, the bytes may be others.

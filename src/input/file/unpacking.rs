@@ -14,7 +14,7 @@ use super::follow::{Follow, Presence};
 use super::identity::Print;
 use super::packed::{Unpacked, Unpacking, begin_anew, go_on};
 use super::tailer::Tailer;
-use super::turn::{Portion, Reading};
+use super::turn::Reading;
 
 /// Whether a compressed file can be read by now.
 enum Twin {
@@ -120,10 +120,10 @@ impl Tailer {
 
     fn unpacked(&mut self, key: u64, unpacked: Unpacked) {
         match unpacked {
-            Unpacked::Some(portions) => self.read(key, reading(portions, true)),
+            Unpacked::Some(portions) => self.read(key, Reading::of(portions, true)),
             Unpacked::All(portions) => {
                 self.unpacking = None;
-                self.read(key, reading(portions, false));
+                self.read(key, Reading::of(portions, false));
                 self.unpacked_whole(key);
             }
             Unpacked::Other => {
@@ -171,14 +171,5 @@ impl Tailer {
         }
         follow.compared = Some(follow.modified);
         input.close(follow);
-    }
-}
-
-fn reading(portions: Vec<Portion>, more: bool) -> Reading {
-    Reading {
-        portions,
-        more,
-        rewritten: false,
-        left_out: 0,
     }
 }

@@ -175,6 +175,10 @@ pub(super) fn store_error(shared: &Shared, first: Seq, error: StoreError) -> Ope
     let path = shared.generation_dir(first);
     match error {
         StoreError::Io(source) => OpenError::Io { path, source },
+        StoreError::Full => OpenError::NoSpace {
+            dir: path,
+            wanted: shared.reserve.bytes(),
+        },
         other => OpenError::Generation {
             dir: path,
             reason: other.to_string(),

@@ -178,6 +178,9 @@ pub(super) enum RouteCommand {
         /// Name of the input that the events are said to come from; the first without it
         #[arg(long, value_name = "NAME")]
         input: Option<String>,
+        /// Partitions that the topics have, to show which one a key goes to
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+        partitions: Option<i32>,
     },
 }
 

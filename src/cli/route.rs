@@ -20,7 +20,12 @@ use crate::route::{Event, Host, Placement, Routed, RoutedTopic, Router, Scratch,
 const SAMPLE_SPOOL: u64 = 0;
 
 pub(super) fn route(command: &RouteCommand) -> Result<(), CliError> {
-    let RouteCommand::Test { file, input, .. } = command;
+    let RouteCommand::Test {
+        file,
+        input,
+        partitions,
+        ..
+    } = command;
     let loaded = command.source().load().map_err(CliError::Config)?;
     let router = router(&loaded.config);
     let first = loaded.config.inputs.first().map(|input| input.name.clone());
@@ -45,7 +50,8 @@ pub(super) fn route(command: &RouteCommand) -> Result<(), CliError> {
         };
         let mut matches = router.matches(event, &mut scratch);
         while let Some(verdict) = matches.next() {
-            print_line(&format!("event {seq}: {}", describe(&router, &verdict)))?;
+            let shown = describe(&router, &verdict, *partitions);
+            print_line(&format!("event {seq}: {shown}"))?;
         }
     }
     Ok(())
@@ -90,8 +96,9 @@ fn topic_of<'a>(router: &'a Router, routed: &Routed<'a>) -> &'a str {
     }
 }
 
-/// A verdict over several lines; bytes that are no text are shown as escapes.
-fn describe(router: &Router, verdict: &Verdict<'_>) -> String {
+/// A verdict over several lines; bytes that are no text are shown as escapes. With the number
+/// of partitions, that of a key is known.
+fn describe(router: &Router, verdict: &Verdict<'_>, partitions: Option<i32>) -> String {
     let routed = match verdict {
         Verdict::Send(routed) => routed,
         Verdict::Drop => return "dropped, no route takes it".to_owned(),
@@ -105,7 +112,10 @@ fn describe(router: &Router, verdict: &Verdict<'_>) -> String {
     let mut text = format!("route {route}\n  topic: {}", topic_of(router, routed));
     text += &match routed.placement {
         Placement::Fixed(partition) => format!("\n  partition: {partition}"),
-        Placement::Keyed => "\n  partition: by the key".to_owned(),
+        Placement::Keyed => match partitions.and_then(|count| routed.partition(count)) {
+            Some(partition) => format!("\n  partition: {partition}, by the key"),
+            None => "\n  partition: by the key".to_owned(),
+        },
         Placement::Any(_) => "\n  partition: any".to_owned(),
     };
     text += &format!("\n  key: {}", shown(routed.key));
@@ -173,7 +183,7 @@ fn run(router: &Router, route: &str, test: &RouteTest) -> Result<(), String> {
                     false => Err("the route takes the event".to_owned()),
                 };
             }
-            _ => instead = describe(router, &verdict),
+            _ => instead = describe(router, &verdict, None),
         }
     }
     match test.matches {

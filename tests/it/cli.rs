@@ -449,6 +449,14 @@ fn route_test_shows_what_would_be_sent() {
                   event 3: dead letter: it is not JSON (no JSON value at byte 0), and every \
                   route looks into it\n";
     assert_eq!(out, wanted);
+    // By the Java client's hash, as in tests/fixtures/murmur2.txt.
+    let args = [&args[..], &["--partitions", "6"]].concat();
+    let (out, _) = assert_exit(&with_stdin(&args, events), 0);
+    let partition = spoolway::route::partition::keyed_partition(b"7", 6);
+    assert!(
+        out.contains(&format!("partition: {partition}, by the key\n")),
+        "{out}"
+    );
 }
 
 #[test]

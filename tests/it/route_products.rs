@@ -1,10 +1,13 @@
 //! Each row of docs/rudderstack.md, docs/signalsmith.md and docs/airbyte.md that is about an
 //! event, by the real daemon against a real Apache Kafka.
 
+use std::fs;
+
 use spoolway::route::partition::keyed_partition;
 use spoolway_test_support::daemon::Daemon;
 use spoolway_test_support::kafka::Kafka;
 
+use crate::route_docs::{Example, PAGES};
 use crate::route_rig::*;
 
 #[test]
@@ -104,5 +107,50 @@ fn the_uuid_of_an_event_is_the_same_after_a_restart() {
         let id = String::from_utf8(record.header("spoolway-id").unwrap().to_vec()).unwrap();
         assert!(id.ends_with(&format!("-{seq}")), "{id} of {spool}");
         assert_eq!(key(record), Some(uuid_of(&id)));
+    }
+}
+
+/// The configuration as the page has it, but for the cluster and the folders.
+#[test]
+fn the_example_of_each_products_page_delivers_what_the_page_shows() {
+    let kafka = Kafka::shared();
+    for page in PAGES {
+        let text = fs::read_to_string(format!("docs/{page}.md")).unwrap();
+        let example = Example::of(&text);
+        let shown = |name: &str| {
+            let mut lines = example.shown.lines();
+            let line = lines.find_map(|line| line.strip_prefix(&format!("  {name}: ")));
+            line.unwrap_or_else(|| panic!("{page} shows no {name}"))
+        };
+        let topic = shown("topic");
+        kafka.admin().create_topic(topic, 6, &[]).unwrap();
+        let mut daemon = Daemon::builder(env!("CARGO_BIN_EXE_spoolway"))
+            .prepare()
+            .unwrap();
+        let (head, rest) = example.config.split_once("[kafka]\n").unwrap();
+        let (_, routes) = rest.split_once("[[route]]\n").unwrap();
+        let head = head
+            .replace("/var/lib/spoolway", daemon.spool_dir().to_str().unwrap())
+            .replace("/run/spoolway/app.sock", daemon.socket().to_str().unwrap());
+        let config = format!(
+            "{head}[kafka]\nbootstrap.servers = {:?}\nsecurity.protocol = \"PLAINTEXT\"\n\
+             [[route]]\n{routes}",
+            kafka.bootstrap()
+        );
+        fs::write(daemon.config(), config).unwrap();
+        daemon.start().unwrap();
+        let _writer = write(&daemon, &[example.event]);
+        wait_drained(&daemon);
+        let records = kafka.admin().read_all(topic).unwrap();
+        assert_eq!(records.len(), 1, "{page}");
+        if page == "airbyte" {
+            // The uuid is that of the spool, and with it the partition.
+            assert!(value(&records[0]).contains(&key(&records[0]).unwrap()));
+            continue;
+        }
+        assert_eq!(key(&records[0]).as_deref(), Some(shown("key")), "{page}");
+        assert_eq!(value(&records[0]), shown("payload"), "{page}");
+        let partition = format!("{}, by the key", records[0].partition);
+        assert_eq!(partition, shown("partition"), "{page}");
     }
 }

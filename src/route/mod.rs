@@ -33,6 +33,6 @@ pub use path::{Path, PathError};
 pub use router::{Matches, Placement, Routed, RoutedTopic, Router, Scratch, Verdict};
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Help for the tests of this module: one event seen through bound references.
+//! Help for tests: one event seen through bound references, and what a pattern means.
 
 use super::field::{Fields, Slots, View};
 use super::json::PlanBuilder;
@@ -44,4 +44,22 @@ pub(super) fn with_bound<T: Fields, R>(
     let mut slots = Slots::default();
     let _ = view.look_inside(&builder.build(), &mut slots);
     look(thing, &view, &slots)
+}
+
+/// The textbook definition of `*` and `?` in a text without separators, to compare with.
+pub(crate) fn by_definition(pattern: &str, text: &str) -> bool {
+    let mut pattern = pattern.chars();
+    let Some(first) = pattern.next() else {
+        return text.is_empty();
+    };
+    let (rest, mut after) = (pattern.as_str(), text.chars());
+    match (first, after.next()) {
+        ('*', _) => text
+            .char_indices()
+            .map(|(at, _)| at)
+            .chain([text.len()])
+            .any(|skip| by_definition(rest, &text[skip..])),
+        (_, None) => false,
+        (p, Some(t)) => (p == '?' || p == t) && by_definition(rest, after.as_str()),
+    }
 }

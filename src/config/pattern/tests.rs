@@ -5,6 +5,7 @@ use std::time::Instant;
 use proptest::prelude::*;
 
 use super::*;
+use crate::route::testing::by_definition;
 
 fn pattern(text: &str) -> PathPattern {
     PathPattern::new(text).unwrap_or_else(|error| panic!("{text} {error}"))
@@ -136,24 +137,12 @@ fn the_worst_pattern_takes_linear_time() {
     assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
 }
 
-/// The textbook definition within one name, to compare with.
-fn slow(pattern: &[char], text: &[char]) -> bool {
-    match (pattern.split_first(), text.split_first()) {
-        (None, _) => text.is_empty(),
-        (Some(('*', rest)), _) => (0..=text.len()).any(|skip| slow(rest, &text[skip..])),
-        (Some((p, rest)), Some((t, after))) => (*p == '?' || p == t) && slow(rest, after),
-        _ => false,
-    }
-}
-
 proptest! {
     #[test]
     fn a_name_agrees_with_the_definition(part in "[ab?*é]{1,8}", name in "[abé]{1,10}") {
         prop_assume!(!part.contains("**"));
-        let p: Vec<char> = part.chars().collect();
-        let t: Vec<char> = name.chars().collect();
         let found = pattern(&format!("/{part}")).matches(Path::new(&format!("/{name}")));
-        prop_assert_eq!(found, slow(&p, &t));
+        prop_assert_eq!(found, by_definition(&part, &name));
     }
 
     #[test]

@@ -433,3 +433,25 @@ fn a_reload_says_what_takes_effect_and_what_needs_a_restart() {
     );
     assert!(changes(&merged, &new).iter().all(|change| !change.live));
 }
+
+#[test]
+fn likely_slips_in_triggers_and_paths_are_warned_about() {
+    let warned = |lines: &str| {
+        let text = MINIMAL.replace("[[route]]", &format!("[[route]]\n{lines}"));
+        load(&text).unwrap().warnings.to_string()
+    };
+    let text = warned("trigger = 'a = 1 and !(type = track)'");
+    assert!(text.contains("write \"track\" for the text"), "{text}");
+    let text = warned("key = \"userId|anonymousId\"");
+    assert!(text.contains("for alternatives write a list"), "{text}");
+    assert!(warned("partition = \"{p}\"").contains("without braces"));
+    for right in [
+        "trigger = 'type = \"track\"'",
+        "trigger = 'userId != $.anonymousId'",
+        "trigger = 'a = b.c or type = @input'",
+        "key = [\"userId\", \"anonymousId\"]",
+        "key = \"{userId|anonymousId}\"",
+    ] {
+        assert_eq!(warned(right), "", "{right}");
+    }
+}

@@ -55,6 +55,24 @@ pub(super) enum Call {
     TypeOf(Operand),
 }
 
+impl Expr {
+    /// The second field of each comparison for equality between two fields.
+    pub(super) fn each_second_field<'e>(&'e self, visit: &mut dyn FnMut(&'e Field)) {
+        match self {
+            Self::All(terms) | Self::Any(terms) => {
+                terms.iter().for_each(|term| term.each_second_field(visit));
+            }
+            Self::Not(term) => term.each_second_field(visit),
+            Self::Compare(
+                Operand::Field(_),
+                Comparison::Equal | Comparison::Different,
+                Operand::Field(second),
+            ) => visit(second),
+            Self::Compare(..) | Self::True(_) => {}
+        }
+    }
+}
+
 impl Fields for Expr {
     fn each_field(&mut self, visit: &mut dyn FnMut(&mut Field)) {
         match self {

@@ -63,6 +63,20 @@ impl Trigger {
         &self.source
     }
 
+    /// A word that is compared with as a field, where a text without its quotes is likelier.
+    /// Whoever means the field can write `$.word`.
+    pub fn unquoted_word(&self) -> Option<String> {
+        let mut found = None;
+        self.expr.each_second_field(&mut |field| {
+            let word = field.to_string();
+            let is_plain = word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            if is_plain && !self.source.contains(&format!("$.{word}")) {
+                found.get_or_insert(word);
+            }
+        });
+        found
+    }
+
     pub(super) fn holds(&self, view: &View<'_>, slots: &Slots) -> bool {
         eval::holds(&self.expr, &eval::Context { view, slots })
     }

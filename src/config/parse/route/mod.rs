@@ -186,7 +186,14 @@ fn read_trigger(
     let source = given.map(Spanned::into_inner);
     let source = source.or_else(|| default.map(str::to_owned))?;
     match Trigger::parse(&source) {
-        Ok(trigger) => Some(trigger),
+        Ok(trigger) => {
+            if let Some(word) = trigger.unquoted_word() {
+                let what = format!("compares with the field {word}, not with a text");
+                let help = format!("write \"{word}\" for the text, or $.{word} for the field");
+                section.caution(key, span, &what, Some(help));
+            }
+            Some(trigger)
+        }
         Err(error) => {
             section.fault(key, span, &error.to_string(), None);
             None
@@ -232,7 +239,16 @@ fn pick(section: &mut Section<'_, '_>, key: &str, fields: &[Placed]) -> Option<P
     let last = fields.last().unwrap_or(first);
     let span: Range<usize> = first.span().start..last.span().end;
     match Pick::fields(fields.iter().map(|field| field.get_ref().as_str())) {
-        Ok(pick) => Some(pick),
+        Ok(pick) => {
+            let has_sign = |field: &&Placed| field.get_ref().contains(['{', '|']);
+            if let Some(field) = fields.iter().find(has_sign) {
+                let what = "names a field with a brace or a bar in its name";
+                let help = "a path stands without braces; for alternatives write a list, \
+                            e.g. [\"userId\", \"anonymousId\"]";
+                section.caution(key, field.span(), what, Some(help.to_owned()));
+            }
+            Some(pick)
+        }
         Err(error) => {
             let what = format!("is not a path to a JSON field: {error}");
             let help = Some("write field names with dots, e.g. \"user.id\"".to_owned());

@@ -1,23 +1,20 @@
-//! The real binary: exit codes, what it prints, and what it must never print.
+//! The real binary and its configuration: exit codes, what it prints, and what it must never
+//! print. Commands that ask a daemon are in `cli_ask`, those about routes in `cli_routes`.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::thread::JoinHandle;
-
-use serde_json::json;
 
 /// A secret that no output may contain.
 const CANARY: &str = "canary-correct-horse";
 
-fn spoolway(args: &[&str]) -> Output {
+pub(crate) fn spoolway(args: &[&str]) -> Output {
     with_stdin(args, b"")
 }
 
-fn with_stdin(args: &[&str], input: &[u8]) -> Output {
+pub(crate) fn with_stdin(args: &[&str], input: &[u8]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_spoolway"))
         .args(args)
         .env_remove("JOURNAL_STREAM")
@@ -32,7 +29,7 @@ fn with_stdin(args: &[&str], input: &[u8]) -> Output {
 }
 
 #[track_caller]
-fn assert_exit(output: &Output, code: i32) -> (String, String) {
+pub(crate) fn assert_exit(output: &Output, code: i32) -> (String, String) {
     let out = String::from_utf8_lossy(&output.stdout).into_owned();
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(
@@ -43,14 +40,14 @@ fn assert_exit(output: &Output, code: i32) -> (String, String) {
     (out, err)
 }
 
-fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
+pub(crate) fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
     let path = dir.join(name);
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     path
 }
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
@@ -259,300 +256,4 @@ fn check_tries_the_secrets_and_never_prints_them() {
             );
         }
     }
-}
-
-#[test]
-fn push_without_a_daemon_is_75_and_status_69() {
-    let dir = tempfile::tempdir().unwrap();
-    let socket = dir.path().join("no.sock");
-    let (_, err) = assert_exit(
-        &with_stdin(&["push", "--socket", text(&socket)], b"a\n"),
-        75,
-    );
-    assert!(
-        err.contains("cannot connect to") && err.contains("no.sock"),
-        "{err}"
-    );
-    let (_, err) = assert_exit(&spoolway(&["status", "--control", text(&socket)]), 69);
-    assert!(
-        err.contains("does not answer") && err.contains("is it running"),
-        "{err}"
-    );
-    let (_, err) = assert_exit(
-        &spoolway(&["dead-letter", "list", "--control", text(&socket)]),
-        69,
-    );
-    assert!(err.contains("no.sock"), "{err}");
-}
-
-/// A daemon for one connection: `serve` plays its part.
-fn daemon<T: Send + 'static>(
-    path: &Path,
-    serve: impl FnOnce(UnixStream) -> T + Send + 'static,
-) -> JoinHandle<T> {
-    let listener = UnixListener::bind(path).unwrap();
-    std::thread::spawn(move || serve(listener.accept().unwrap().0))
-}
-
-#[test]
-fn push_sends_every_line_and_succeeds_when_all_are_acknowledged() {
-    let dir = tempfile::tempdir().unwrap();
-    let socket = dir.path().join("s");
-    let served = daemon(&socket, |mut stream| {
-        let mut all = Vec::new();
-        stream.read_to_end(&mut all).unwrap();
-        stream.write_all(b"{\"ack\":1}\n{\"ack\":").unwrap();
-        stream.write_all(b"3}\n").unwrap();
-        all
-    });
-    let pushed = with_stdin(
-        &["push", "--ack", "--socket", text(&socket)],
-        b"one\n\x00\xff\nlast",
-    );
-    assert_exit(&pushed, 0);
-    assert_eq!(served.join().unwrap(), b"one\n\x00\xff\nlast\n");
-}
-
-#[test]
-fn push_does_not_succeed_when_a_line_stays_without_an_answer() {
-    let dir = tempfile::tempdir().unwrap();
-    let closed = dir.path().join("closed");
-    let served = daemon(&closed, |mut stream| {
-        stream.read_to_end(&mut Vec::new()).unwrap();
-        stream.write_all(b"{\"ack\":1}\n").unwrap();
-    });
-    let pushed = with_stdin(&["push", "--ack", "--socket", text(&closed)], b"a\nb\n");
-    let (_, err) = assert_exit(&pushed, 75);
-    assert!(err.contains("1 of 2 lines are settled"), "{err}");
-    served.join().unwrap();
-
-    let silent = dir.path().join("silent");
-    let served = daemon(&silent, |mut stream| {
-        stream.read_to_end(&mut Vec::new()).unwrap();
-        stream
-    });
-    let args = [
-        "push",
-        "--ack",
-        "--timeout",
-        "300ms",
-        "--socket",
-        text(&silent),
-    ];
-    let (_, err) = assert_exit(&with_stdin(&args, b"a\n"), 75);
-    assert!(err.contains("no answer for 300ms"), "{err}");
-    served.join().unwrap();
-}
-
-#[test]
-fn push_names_refused_lines_and_exits_75() {
-    let dir = tempfile::tempdir().unwrap();
-    let socket = dir.path().join("s");
-    let served = daemon(&socket, |mut stream| {
-        stream.read_to_end(&mut Vec::new()).unwrap();
-        stream
-            .write_all(b"{\"nack\":2,\"reason\":\"too_long\"}\n{\"ack\":2}\n")
-            .unwrap();
-    });
-    let pushed = with_stdin(&["push", "--ack", "--socket", text(&socket)], b"a\nb\n");
-    let (_, err) = assert_exit(&pushed, 75);
-    assert!(err.contains("line 2 was refused: too_long"), "{err}");
-    served.join().unwrap();
-}
-
-/// Runs a command against a control socket that answers once; gives the request as well.
-fn ask(args: &[&str], answer: &'static str) -> (Output, serde_json::Value) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("control.sock");
-    let served = daemon(&path, move |stream| {
-        let mut line = String::new();
-        BufReader::new(&stream).read_line(&mut line).unwrap();
-        (&stream).write_all(answer.as_bytes()).unwrap();
-        serde_json::from_str(&line).unwrap()
-    });
-    let output = spoolway(&[args, &["--control", text(&path)]].concat());
-    (output, served.join().unwrap())
-}
-
-#[test]
-fn status_asks_and_shows_the_ledger() {
-    let answer = "{\"ok\":true,\"data\":{\"ledger\":{\"accepted\":5}}}\n";
-    let (output, asked) = ask(&["status"], answer);
-    let (out, _) = assert_exit(&output, 0);
-    assert!(out.contains("5 accepted"), "{out}");
-    assert_eq!(asked, json!({"cmd": "status"}));
-    let (output, _) = ask(&["status", "--json"], answer);
-    assert_eq!(output.stdout, b"{\"ledger\":{\"accepted\":5}}\n");
-    let (output, _) = ask(&["status"], "not json\n");
-    assert_exit(&output, 70);
-}
-
-#[test]
-fn dead_letter_shows_exact_bytes_and_passes_refusals_on() {
-    let letter = "{\"ok\":true,\"data\":{\"seq\":9,\"reason\":\"no\",\"bytes_hex\":\"00ff0a\"}}\n";
-    let (output, asked) = ask(&["dead-letter", "show", "9"], letter);
-    assert_eq!(output.stdout, b"\x00\xff\n");
-    let (_, err) = assert_exit(&output, 0);
-    assert!(
-        err.contains("reason: no") && !err.contains("00ff0a"),
-        "{err}"
-    );
-    assert_eq!(asked, json!({"cmd": "dead-letter-show", "seq": 9}));
-
-    let refusal = "{\"ok\":false,\"error\":\"there is no dead letter 4\"}\n";
-    let (output, asked) = ask(&["dead-letter", "drop", "4", "5", "--yes"], refusal);
-    let (_, err) = assert_exit(&output, 69);
-    assert!(err.contains("there is no dead letter 4"), "{err}");
-    assert_eq!(asked, json!({"cmd": "dead-letter-drop", "seqs": [4, 5]}));
-
-    let done = "{\"ok\":true,\"data\":{\"retried\":3}}\n";
-    let (output, asked) = ask(&["dead-letter", "retry", "--all"], done);
-    assert_eq!(assert_exit(&output, 0).0, "3 sent again\n");
-    assert_eq!(asked, json!({"cmd": "dead-letter-retry", "all": true}));
-
-    let list = "{\"ok\":true,\"data\":[{\"seq\":1},{\"seq\":2}]}\n";
-    let (output, asked) = ask(&["dead-letter", "list", "--json", "--limit", "2"], list);
-    assert_eq!(assert_exit(&output, 0).0, "{\"seq\":1}\n{\"seq\":2}\n");
-    assert_eq!(
-        asked,
-        json!({"cmd": "dead-letter-list", "from": 0, "limit": 2})
-    );
-}
-
-/// A configuration with these tables of routes.
-fn routed(dir: &Path, routes: &str) -> PathBuf {
-    let text = format!(
-        "[spool]\ndir = \"{0}/spool\"\n[[input]]\nname = \"app\"\ntype = \"unix\"\n\
-         path = \"{0}/s\"\n[kafka]\nbootstrap.servers = \"k:9092\"\n{routes}",
-        text(dir)
-    );
-    write(dir, "routes.toml", &text)
-}
-
-#[test]
-fn route_test_shows_what_would_be_sent() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = routed(
-        dir.path(),
-        "[[route]]\nname = \"orders\"\ntrigger = 'type = \"order\"'\ntopic = \"o-{shop}\"\n\
-         key = [\"id\"]\nheaders = [[\"from\", \"{@input}\"]]\npayload = { n = \"{n}\" }\n\
-         [[route]]\ntopic = \"pages\"\ntrigger = '@page'\ntombstone = 'true'\ndefault_partition = 4\n",
-    );
-    let events =
-        b"{\"type\":\"order\",\"shop\":\"x\",\"id\":7,\"n\":1.0}\n{\"type\":\"page\"}\nno\n";
-    let args = ["route", "test", "--config", text(&config), "-"];
-    let (out, _) = assert_exit(&with_stdin(&args, events), 0);
-    let wanted = "event 1: route orders\n  topic: o-x\n  partition: by the key\n  key: 7\n  \
-                  header from: app\n  payload: {\"n\":1.0}\n\
-                  event 2: route pages\n  topic: pages\n  partition: 4\n  key: null\n  \
-                  payload: null\n\
-                  event 3: dead letter: it is not JSON (no JSON value at byte 0), and every \
-                  route looks into it\n";
-    assert_eq!(out, wanted);
-    // By the Java client's hash, as in tests/fixtures/murmur2.txt.
-    let args = [&args[..], &["--partitions", "6"]].concat();
-    let (out, _) = assert_exit(&with_stdin(&args, events), 0);
-    let partition = spoolway::route::partition::keyed_partition(b"7", 6);
-    assert!(
-        out.contains(&format!("partition: {partition}, by the key\n")),
-        "{out}"
-    );
-}
-
-#[test]
-fn check_runs_the_tests_of_routes() {
-    let dir = tempfile::tempdir().unwrap();
-    let with = |key: &str| {
-        let config = routed(
-            dir.path(),
-            &format!(
-                "[[route]]\ntopic = \"t\"\npreset = \"rudderstack\"\n[[route.test]]\n\
-                 event = '{{\"anonymousId\":\"a\"}}'\nkey = \"{key}\"\ntopic = \"t\"\n"
-            ),
-        );
-        spoolway(&["check", text(&config)])
-    };
-    assert_exit(&with("a"), 0);
-    let (_, err) = assert_exit(&with("b"), 78);
-    assert!(
-        err.contains("test 1 of route t: the key is a, not b"),
-        "{err}"
-    );
-}
-
-#[test]
-fn the_tests_of_routes_compare_all_headers_in_order_and_the_timestamp() {
-    let dir = tempfile::tempdir().unwrap();
-    let with = |headers: &str, timestamp: &str| {
-        let config = routed(
-            dir.path(),
-            &format!(
-                "[[route]]\ntopic = \"t\"\nheaders = [[\"h\", \"{{k}}\"], [\"n\"]]\n\
-                 timestamp = \"at\"\n[[route.test]]\nevent = '{{\"k\":1,\"at\":1500}}'\n\
-                 headers = {headers}\ntimestamp = \"{timestamp}\"\n"
-            ),
-        );
-        spoolway(&["check", text(&config)])
-    };
-    let (right, time) = (r#"[["h", "1"], ["n"]]"#, "1970-01-01T00:00:01.500Z");
-    assert_exit(&with(right, time), 0);
-    let (_, err) = assert_exit(&with(r#"[["n"], ["h", "1"]]"#, time), 78);
-    let wanted = "the list of headers is [h: 1, n: null], not [n: null, h: 1]";
-    assert!(err.contains(wanted), "{err}");
-    let (_, err) = assert_exit(&with(right, "sent"), 78);
-    let wanted = "the timestamp is 1970-01-01T00:00:01.500Z, not sent";
-    assert!(err.contains(wanted), "{err}");
-}
-
-#[test]
-fn check_shows_what_a_preset_expands_to() {
-    let dir = tempfile::tempdir().unwrap();
-    let show = |preset: &str| {
-        let table = format!("[[route]]\ntopic = \"t\"\npreset = \"{preset}\"\n");
-        let config = routed(dir.path(), &table);
-        assert_exit(&spoolway(&["check", "--show", text(&config)]), 0).0
-    };
-    for (preset, lines) in [
-        (
-            "segment",
-            &[
-                "trigger = \"@segment\"",
-                "integrations = \"Kafka\"",
-                "\"round-robin\"",
-            ][..],
-        ),
-        ("rudderstack", &["key = [\"userId\", \"anonymousId\"]"][..]),
-        ("signalsmith", &["key = [\"id\"]"][..]),
-        (
-            "airbyte",
-            &[
-                "key = [\"@uuid\"]",
-                "\"_airbyte_data\" = \"{record.data|$}\"",
-            ][..],
-        ),
-    ] {
-        let shown = show(preset);
-        for line in lines {
-            assert!(shown.contains(line), "{preset} {line}:\n{shown}");
-        }
-        // What is shown is a configuration, and the same one.
-        let routes = &shown[shown.find("[routing]").unwrap()..];
-        let again = spoolway(&["check", "--show", text(&routed(dir.path(), routes))]);
-        assert!(assert_exit(&again, 0).0.ends_with(routes));
-    }
-}
-
-#[test]
-fn a_broken_trigger_is_shown_with_a_caret() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = routed(
-        dir.path(),
-        "[[route]]\ntopic = \"t\"\ntrigger = 'type = and'\n",
-    );
-    let (_, err) = assert_exit(&spoolway(&["check", text(&config)]), 78);
-    let wanted = "11:11: error: [[route]] trigger: expected a value\n    type = and\n           ^";
-    assert!(err.contains(wanted), "{err}");
-    let config = routed(dir.path(), "[[route]]\ntopic = \"{type}\"\n");
-    let (_, err) = assert_exit(&spoolway(&["check", text(&config)]), 78);
-    assert!(err.contains("lets an event pick any topic"), "{err}");
 }

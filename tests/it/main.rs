@@ -11,6 +11,10 @@
 mod certificates;
 /// The real binary: exit codes and output.
 mod cli;
+/// The real binary, when it asks a daemon.
+mod cli_ask;
+/// The real binary, on routes.
+mod cli_routes;
 /// Topics made on demand.
 mod creation;
 /// Events that Kafka refused for good.
@@ -67,6 +71,8 @@ mod spool_full;
 mod spool_golden;
 /// The spool against a model.
 mod spool_model;
+/// Checkpoints of every sort.
+mod spool_notes;
 /// What the tests of the spool share.
 mod spool_rig;
 /// Log files, followed through rotation and kill -9.

@@ -1,25 +1,22 @@
-//! Checkpoints against the events that they cover: whatever happens, the two agree.
+//! Checkpoints against the events that they cover: whatever crash or damage comes, the two
+//! agree. Limits and the rest are in `spool_notes`.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use spoolway::config::SpoolConfig;
-use spoolway::event::{Checkpoint, EventBuf, FilePlace, FileRun, FileSource, Source};
-use spoolway::spool::{
-    AppendError, Appender, CHECKPOINT_VALUE_MAX, CHECKPOINTS_MAX, CheckpointLoss, FILE_READ_BYTES,
-    FILE_READ_EVENTS, FileRead, Pending, Want,
-};
+use spoolway::event::{Checkpoint, EventBuf, FileSource, Source};
+use spoolway::spool::{Appender, CheckpointLoss, FileRead, Pending, Want};
 
-use crate::spool_rig::{self, Mount, Rig, copy_dir, generations, noise, skipped, take_all_space};
+use crate::spool_rig::{self, Rig, copy_dir, generations, noise};
 
 const BARRIER: &[u8] = b"barrier";
 
 /// Generations of a few bursts each.
-fn config(place: &Path) -> SpoolConfig {
+pub(crate) fn config(place: &Path) -> SpoolConfig {
     SpoolConfig {
         generation_bytes: 4 << 20,
         ..spool_rig::config(place)
@@ -27,24 +24,24 @@ fn config(place: &Path) -> SpoolConfig {
 }
 
 /// Files with lines numbered from 0; a checkpoint is the number of lines that were read.
-struct Files {
-    lines: BTreeMap<u64, u64>,
+pub(crate) struct Files {
+    pub(crate) lines: BTreeMap<u64, u64>,
     rng: fastrand::Rng,
 }
 
-fn line(key: u64, number: u64) -> Vec<u8> {
+pub(crate) fn line(key: u64, number: u64) -> Vec<u8> {
     let len = (key * 31 + number * 7) as usize % 900;
     [format!("{key} {number} ").into_bytes(), noise(number, len)].concat()
 }
 
-fn checkpoint(key: u64, lines: u64) -> Checkpoint {
+pub(crate) fn checkpoint(key: u64, lines: u64) -> Checkpoint {
     Checkpoint {
         key,
         value: Some(lines.to_le_bytes().as_slice().into()),
     }
 }
 
-fn source(key: u64) -> Arc<Source> {
+pub(crate) fn source(key: u64) -> Arc<Source> {
     Arc::new(Source {
         file: Some(Arc::new(FileSource {
             inode: key,
@@ -57,7 +54,7 @@ fn source(key: u64) -> Arc<Source> {
 }
 
 impl Files {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self {
             lines: BTreeMap::new(),
             rng: fastrand::Rng::with_seed(seed),
@@ -65,7 +62,7 @@ impl Files {
     }
 
     /// The next `count` lines of the file.
-    fn read(&mut self, key: u64, count: u64) -> FileRead {
+    pub(crate) fn read(&mut self, key: u64, count: u64) -> FileRead {
         let next = self.lines.entry(key).or_default();
         let mut events = EventBuf::default();
         (*next..*next + count).for_each(|number| events.push(&line(key, number)));
@@ -81,7 +78,7 @@ impl Files {
 
     /// Hands over some reads at once, some of them almost a block, so that commits hold
     /// several blocks and blocks several reads.
-    async fn burst(&mut self, appender: &Appender) {
+    pub(crate) async fn burst(&mut self, appender: &Appender) {
         let mut pending: Vec<Pending> = Vec::new();
         for _ in 0..self.rng.u64(1..12) {
             let (key, count) = (self.rng.u64(0..5), self.rng.u64(1..400));
@@ -98,7 +95,7 @@ impl Files {
 ///
 /// The committer may still be about a rotation after the last receipt, and no copy is made in
 /// one moment; it has done with it when it answers again, and twice, as that may be one more.
-fn image(rig: &Rig, place: &Path, to: &Path) {
+pub(crate) fn image(rig: &Rig, place: &Path, to: &Path) {
     rig.append(&[BARRIER]);
     rig.append(&[BARRIER]);
     copy_dir(place, to);
@@ -125,7 +122,7 @@ fn lines_in(rig: &mut Rig) -> BTreeMap<u64, u64> {
     found
 }
 
-fn checkpoints(rig: &Rig) -> BTreeMap<u64, u64> {
+pub(crate) fn checkpoints(rig: &Rig) -> BTreeMap<u64, u64> {
     let entries = rig.opened.checkpoints.entries.iter();
     entries
         .map(|(&key, value)| (key, u64::from_le_bytes((**value).try_into().unwrap())))
@@ -133,7 +130,10 @@ fn checkpoints(rig: &Rig) -> BTreeMap<u64, u64> {
 }
 
 /// Opens what is in `place`: its checkpoints name exactly the lines that are in the spool.
-fn check_agreement(place: &Path, what: &str) -> (BTreeMap<u64, u64>, Option<CheckpointLoss>) {
+pub(crate) fn check_agreement(
+    place: &Path,
+    what: &str,
+) -> (BTreeMap<u64, u64>, Option<CheckpointLoss>) {
     let mut rig = Rig::open(&config(place));
     let found = checkpoints(&rig);
     assert_eq!(found, lines_in(&mut rig), "{what}");
@@ -365,242 +365,4 @@ fn a_damaged_checkpoint_file_is_kept_aside_and_told() {
         );
         fs::remove_dir_all(copy).unwrap();
     }
-}
-
-#[test]
-fn checkpoints_without_events_are_durable_and_forgotten_on_request() {
-    let dir = tempfile::tempdir().unwrap();
-    let place = dir.path().join("live");
-    let rig = Rig::open(&config(&place));
-    let appender = &rig.opened.appender;
-    let forget = Checkpoint {
-        key: 2,
-        value: None,
-    };
-    rig.block_on(async {
-        let noted = appender
-            .note(vec![checkpoint(1, 10), checkpoint(2, 20)])
-            .await;
-        noted.unwrap().durable().await.unwrap();
-        let mut files = Files::new(7);
-        files.lines.insert(1, 10);
-        let read = files.read(1, 5);
-        let mut pending = appender.append_file(read, Want::Durable).await.unwrap();
-        // Sent before the events are durable, and yet the later one holds.
-        let noted = appender
-            .note(vec![checkpoint(1, 100), forget])
-            .await
-            .unwrap();
-        pending.receipt().await.unwrap();
-        noted.durable().await.unwrap();
-    });
-    let copied = dir.path().join("image");
-    image(&rig, &place, &copied);
-    rig.close();
-    let found = Rig::open(&config(&copied));
-    assert_eq!(checkpoints(&found), BTreeMap::from([(1, 100)]));
-    found.close();
-}
-
-#[test]
-fn a_spool_that_no_file_input_ever_used_has_no_checkpoint_file() {
-    let dir = tempfile::tempdir().unwrap();
-    let rig = Rig::open(&config(dir.path()));
-    for seed in 0..100 {
-        rig.append(&[noise(seed, 60_000)]);
-    }
-    rig.close();
-    assert!(generations(dir.path()).len() > 1);
-    assert!(!dir.path().join("checkpoints").exists());
-    let rig = Rig::open(&config(dir.path()));
-    assert_eq!(rig.opened.checkpoints, Default::default());
-    rig.close();
-}
-
-#[test]
-fn what_has_one_checkpoint_is_never_split_and_knows_its_file() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut rig = Rig::open(&config(dir.path()));
-    let full = |events: usize, bytes: usize| {
-        let mut buf = EventBuf::default();
-        (0..events).for_each(|n| buf.push(&noise(n as u64, bytes)));
-        FileRead {
-            events: buf,
-            source: source(8),
-            received: 1,
-            runs: vec![
-                FileRun {
-                    count: 1,
-                    offset: 100,
-                    gap: 1,
-                    is_cut: true,
-                },
-                FileRun {
-                    count: events as u32 - 1,
-                    offset: 5000,
-                    gap: 2,
-                    is_cut: false,
-                },
-            ],
-            checkpoint: checkpoint(8, 1),
-        }
-    };
-    // The large one keeps the committer busy, so that the others meet in one commit.
-    let mut reads = vec![
-        (1, 3_000_000),
-        (10, 10),
-        (4, FILE_READ_BYTES / 4),
-        (FILE_READ_EVENTS, 8),
-        (3, 1000),
-        (2, FILE_READ_BYTES / 2),
-    ];
-    reads.extend([(5, 30_000); 24]);
-    let ranges: Vec<_> = rig.block_on(async {
-        let mut pending = Vec::new();
-        for (events, bytes) in reads {
-            let read = full(events, bytes);
-            pending.push(
-                rig.opened
-                    .appender
-                    .append_file(read, Want::Durable)
-                    .await
-                    .unwrap(),
-            );
-        }
-        let mut ranges = Vec::new();
-        for one in &mut pending {
-            ranges.push(one.receipt().await.unwrap().range());
-        }
-        for (events, bytes) in [(FILE_READ_EVENTS + 1, 1), (2, FILE_READ_BYTES)] {
-            let read = full(events, bytes);
-            let refused = rig.opened.appender.append_file(read, Want::Durable).await;
-            assert!(
-                matches!(refused, Err(AppendError::TooMuchAtOnce { .. })),
-                "{refused:?}"
-            );
-        }
-        ranges
-    });
-    rig.close();
-    rig = Rig::open(&config(dir.path()));
-    let mut blocks = Vec::new();
-    while let Some(block) = rig.opened.cursor.next().unwrap() {
-        for event in block.events() {
-            assert_eq!(event.source, &*source(8));
-            let range = ranges
-                .iter()
-                .find(|r| (r.first..r.end()).contains(&event.seq))
-                .unwrap();
-            let bytes = event.bytes.len() as u64;
-            let expected = match event.seq - range.first {
-                0 => FilePlace {
-                    offset: 100,
-                    is_cut: true,
-                },
-                n => FilePlace {
-                    offset: 5000 + (n - 1) * (bytes + 2),
-                    is_cut: false,
-                },
-            };
-            assert_eq!(event.place, Some(expected));
-        }
-        blocks.push(block.range());
-    }
-    for range in ranges {
-        let holds = |block: &&spoolway::proof::SeqRange| {
-            block.first <= range.first && range.end() <= block.end()
-        };
-        assert!(
-            blocks.iter().any(|block| holds(&block)),
-            "{range:?} was split"
-        );
-    }
-    rig.close();
-}
-
-#[test]
-fn checkpoints_over_a_limit_are_refused_by_name() {
-    let dir = tempfile::tempdir().unwrap();
-    let rig = Rig::open(&config(dir.path()));
-    let appender = &rig.opened.appender;
-    rig.block_on(async {
-        let long = Checkpoint {
-            key: 1,
-            value: Some(vec![0; CHECKPOINT_VALUE_MAX + 1].into()),
-        };
-        let refused = appender.note(vec![long]).await.unwrap_err();
-        assert!(
-            matches!(refused, AppendError::CheckpointTooLong { .. }),
-            "{refused}"
-        );
-        let all = (0..CHECKPOINTS_MAX as u64)
-            .map(|key| checkpoint(key, 0))
-            .collect();
-        appender.note(all).await.unwrap().durable().await.unwrap();
-        let refused = appender
-            .note(vec![checkpoint(u64::MAX, 0)])
-            .await
-            .unwrap_err();
-        assert_eq!(refused, AppendError::TooManyCheckpoints);
-        let forget = Checkpoint {
-            key: 5,
-            value: None,
-        };
-        let changes = vec![forget, checkpoint(u64::MAX, 0), checkpoint(6, 1)];
-        appender
-            .note(changes)
-            .await
-            .unwrap()
-            .durable()
-            .await
-            .unwrap();
-    });
-    rig.close();
-    let rig = Rig::open(&config(dir.path()));
-    assert_eq!(rig.opened.checkpoints.entries.len(), CHECKPOINTS_MAX);
-    rig.close();
-}
-
-#[test]
-fn on_a_full_disk_checkpoints_wait_with_their_events() {
-    let dir = tempfile::tempdir().unwrap();
-    let Some(mount) = Mount::tmpfs(dir.path().join("small"), 48 << 20) else {
-        return skipped("on_a_full_disk_checkpoints_wait_with_their_events");
-    };
-    let mut config = config(&mount.0.join("spool"));
-    config.max_bytes = 64 << 20;
-    let rig = Rig::open(&config);
-    let mut files = Files::new(8);
-    let thief = mount.0.join("thief");
-    take_all_space(&thief);
-    rig.block_on(async {
-        let appender = &rig.opened.appender;
-        let many = (100..2000).map(|key| checkpoint(key, 0)).collect();
-        let refused = appender.note(many).await.unwrap().durable().await;
-        assert_eq!(refused, Err(AppendError::NotWritten));
-        let read = files.read(1, 300);
-        let mut pending = appender.append_file(read, Want::Durable).await.unwrap();
-        let early = tokio::time::timeout(Duration::from_millis(300), pending.receipt()).await;
-        assert!(early.is_err(), "no receipt while nothing can be written");
-        fs::remove_file(&thief).unwrap();
-        tokio::time::timeout(Duration::from_secs(30), pending.receipt())
-            .await
-            .expect("it resumes by itself")
-            .unwrap();
-        appender.wait_for_room().await.unwrap();
-        let forget = (100..2000)
-            .map(|key| Checkpoint { key, value: None })
-            .collect();
-        appender
-            .note(forget)
-            .await
-            .unwrap()
-            .durable()
-            .await
-            .unwrap();
-    });
-    let copied = dir.path().join("image");
-    image(&rig, &mount.0.join("spool"), &copied);
-    rig.close();
-    assert_eq!(check_agreement(&copied, "full disk"), (files.lines, None));
 }

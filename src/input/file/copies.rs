@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::follow::Follow;
 use super::identity::{HEAD_BYTES, Print, Stat};
+use super::names::original_names;
 use super::open::{Guard, read_at};
 
 /// Shortest beginning by which a copy is known: shorter ones are alike by chance.
@@ -54,26 +55,6 @@ pub(super) fn likeness(guard: &Guard, path: &Path, follow: &Follow) -> Likeness 
     }
 }
 
-/// What `path` was called before a rotation named it so; to be looked up.
-pub(super) fn original_names(path: &Path) -> impl Iterator<Item = PathBuf> {
-    let name = path.file_name().and_then(|name| name.to_str());
-    let name = name.unwrap_or_default();
-    let number = |c: char| c.is_ascii_digit() || ".-_:TZ".contains(c);
-    let behind = name.strip_suffix(".old").unwrap_or(name);
-    let behind = behind.trim_end_matches(number);
-    let before = name.rsplit_once('.').map(|(stem, extension)| {
-        let stem = stem.trim_end_matches(number);
-        format!("{stem}.{extension}")
-    });
-    let names = [Some(behind.to_owned()), before];
-    let found = names.into_iter().flatten();
-    let found: Vec<PathBuf> = found
-        .filter(|original| !original.is_empty() && original != name)
-        .map(|original| path.with_file_name(original))
-        .collect();
-    found.into_iter()
-}
-
 /// Of the files beside the one that was truncated the copy of its old content.
 pub(super) fn find(
     guard: &Guard,
@@ -83,26 +64,4 @@ pub(super) fn find(
     beside
         .filter(|(path, _)| original_names(path).any(|original| original == follow.path))
         .find(|(path, _)| likeness(guard, path, follow) == Likeness::Copy)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_original_of_a_rotated_name_is_told() {
-        let is = |path: &str, original: &str| {
-            original_names(Path::new(path)).any(|found| found == Path::new(original))
-        };
-        for name in [
-            "/l/app.log.1",
-            "/l/app.log-20260102",
-            "/l/app-1.log",
-            "/l/app.log.old",
-        ] {
-            assert!(is(name, "/l/app.log"), "{name}");
-        }
-        assert!(!is("/l/app.log", "/l/app.log"));
-        assert!(!is("/l/app-access.log", "/l/app.log"));
-    }
 }

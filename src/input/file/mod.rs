@@ -5,6 +5,7 @@
 //! neither is. State per file is small and of fixed size; the bytes of files are read into
 //! one window, one file after the other.
 
+mod arrival;
 mod checkpoint;
 pub mod commands;
 mod copies;
@@ -15,15 +16,18 @@ pub mod framing;
 mod handles;
 mod identity;
 mod input;
+mod names;
 mod open;
 mod outbox;
 mod packed;
+mod reading;
 mod remembered;
 mod removal;
 mod scan;
 mod start;
 pub mod stats;
 mod tailer;
+mod truncated;
 mod turn;
 mod unpacking;
 mod wake;

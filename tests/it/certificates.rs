@@ -8,6 +8,7 @@ use spoolway::config::{
 };
 use spoolway_test_support::kafka::{Kafka, Listener, Pki};
 
+use crate::doctor;
 use crate::producer_kafka::{at, delivers, inline, sasl};
 use crate::producer_rig::{Rig, topic};
 
@@ -148,6 +149,25 @@ fn a_bootstrap_alias_is_verified_by_its_canonical_name_when_asked() {
     halts(&config, "is for another host name");
     config.dns_lookup = DnsLookup::CanonicalBootstrap;
     delivers(kafka, "canonical", &config);
+}
+
+#[test]
+fn the_versions_of_tls_that_are_named_are_spoken() {
+    let kafka = Kafka::shared();
+    kafka.admin().create_topic("tls-versions", 1, &[]).unwrap();
+    for (line, version) in [
+        ("", "TLSv1_3 with"),
+        ("ssl.enabled.protocols = \"TLSv1.2\"", "TLSv1_2 with"),
+        ("ssl.enabled.protocols = \"TLSv1.3\"", "TLSv1_3 with"),
+        ("ssl.protocol = \"TLSv1.2\"", "TLSv1_2 with"),
+    ] {
+        let ca = &kafka.pki().ca;
+        let way = doctor::at(kafka, Listener::Ssl, "SSL");
+        let lines = format!("{way}ssl.ca.location = {ca:?}\n{line}");
+        let exam = doctor::Config::new(&lines, &["tls-versions"]).examine(&[]);
+        exam.is_ok();
+        assert!(exam.step("tls")[0].1.contains(version), "{line}: {exam:?}");
+    }
 }
 
 #[test]

@@ -8,13 +8,16 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use spoolway::config::sasl::{AwsCarrier, AwsKeys, AwsLogin, BearerLogin, OidcClient, TokenSource};
-use spoolway::config::{PemSource, SaslConfig, SaslMechanism, SecretSource, TlsConfig};
+use spoolway::config::{
+    PemSource, SaslConfig, SaslMechanism, SecretSource, TlsConfig, TlsIdentity,
+};
 use spoolway_test_support::https::Server;
 use spoolway_test_support::kafka::wait::wait_for;
 use spoolway_test_support::kafka::{Account, Kafka, Listener, REGION, Version};
 
 use crate::producer_kafka::{at, delivers, inline, read, sasl};
 use crate::producer_rig::{PATIENCE, Rig};
+use crate::secrets::{keeps_to_itself, search};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -309,6 +312,27 @@ fn kafka_3_9_takes_every_login_as_the_newest_does() {
         config.sasl = login;
         delivers(&kafka, name, &config);
     }
+    let certificate = TlsIdentity {
+        certificate: PemSource::File(kafka.pki().client.certificate.clone()),
+        key: PemSource::File(kafka.pki().client.key.clone()),
+        key_password: None,
+    };
+    for (name, listener, login) in [
+        ("v39-certificate", Listener::Mtls, None),
+        (
+            "v39-certificate-512",
+            Listener::MtlsSasl,
+            password(SaslMechanism::ScramSha512),
+        ),
+    ] {
+        let mut config = at(&kafka, listener);
+        config.tls = trusted(&kafka);
+        if let Some(tls) = &mut config.tls {
+            tls.identity = Some(certificate.clone());
+        }
+        config.sasl = login;
+        delivers(&kafka, name, &config);
+    }
 }
 
 #[test]
@@ -334,8 +358,11 @@ fn aws_credentials_come_from_environment_profile_container_and_instance() {
                 aws_secret_access_key = canary/secret+key\naws_session_token = canary-session=\n";
     std::fs::write(&profile, text).unwrap();
     let profile = profile.display().to_string();
+    let token = folder.path().join("pod-token");
+    std::fs::write(&token, "pod\n").unwrap();
+    let token = token.display().to_string();
     let text = |text: &str| text.to_owned();
-    let sources: [&[(&str, String)]; 4] = [
+    let sources: [&[(&str, String)]; 5] = [
         &[
             ("AWS_ACCESS_KEY_ID", text("AKIAEXAMPLE")),
             ("AWS_SECRET_ACCESS_KEY", text("canary/secret+key")),
@@ -351,6 +378,13 @@ fn aws_credentials_come_from_environment_profile_container_and_instance() {
                 format!("{}/container", host.url()),
             ),
             ("AWS_CONTAINER_AUTHORIZATION_TOKEN", text("pod")),
+        ],
+        &[
+            (
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+                format!("{}/container", host.url()),
+            ),
+            ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token),
         ],
         &[("AWS_EC2_METADATA_SERVICE_ENDPOINT", host.url())],
     ];
@@ -386,26 +420,10 @@ fn run_daemon(environment: &[(&str, String)], kafka: &str) {
         writer.send(&Journal::event(1, number)).unwrap();
     }
     writer.wait_acked(10).unwrap();
-    let folder = daemon.folder().to_owned();
-    let status = daemon.status_json().unwrap();
-    for secret in ["canary", "role-secret", "role-session", "pod-jwt"] {
-        assert!(!status.to_string().contains(secret));
-        search(&folder, secret);
-    }
-}
-
-/// No file below `folder` holds `secret`.
-#[track_caller]
-pub(crate) fn search(folder: &Path, secret: &str) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            search(&path, secret);
-        } else if let Ok(bytes) = std::fs::read(&path) {
-            let found = bytes.windows(secret.len()).any(|w| w == secret.as_bytes());
-            assert!(!found, "{secret} is in {}", path.display());
-        }
-    }
+    keeps_to_itself(
+        &daemon,
+        &["canary", "role-secret", "role-session", "pod-jwt"],
+    );
 }
 
 #[test]

@@ -27,6 +27,8 @@ mod doctor_transactions;
 mod drain;
 /// Events that go to several routes.
 mod drain_copies;
+/// A Java file against a real Apache Kafka.
+mod java_properties;
 /// Three brokers, and the leader dies.
 mod leaders;
 /// Logins without a password.
@@ -55,6 +57,8 @@ mod route_rig;
 mod route_segment;
 /// What the settings of the four products do to a real Apache Kafka.
 mod route_settings;
+/// Canaries in whatever is written.
+mod secrets;
 /// What the settings of `[kafka]` do on the wire.
 mod settings;
 /// What writers are told.

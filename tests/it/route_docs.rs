@@ -88,7 +88,7 @@ fn every_configuration_of_the_page_about_logins_passes_check() {
         .skip(1)
         .filter_map(|rest| rest.split("```").next())
         .collect();
-    assert!(blocks.len() > 12, "the page has its configurations");
+    assert!(blocks.len() > 8, "the page has its configurations");
     for block in blocks {
         let text = format!(
             "[spool]\ndir = \"/s\"\n[[input]]\nname = \"app\"\ntype = \"unix\"\n\

@@ -42,24 +42,38 @@ struct Answer {
     expiration: Option<String>,
 }
 
+/// Where the container's credentials are: a path at ECS's address, or a whole address.
+/// `None` when this is no container.
+fn container_url(env: Env) -> Option<String> {
+    let relative = env("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
+    let relative = relative.map(|path| format!("{CONTAINER}{path}"));
+    relative.or_else(|| env("AWS_CONTAINER_CREDENTIALS_FULL_URI"))
+}
+
+/// Whether nothing that is sent there leaves the host.
+fn is_on_host(url: &str) -> bool {
+    CONTAINER_HOSTS.iter().any(|base| {
+        let Some(rest) = url.strip_prefix(base) else {
+            return false;
+        };
+        // A port, and no user name that hides another host.
+        let port = rest.strip_prefix(':').unwrap_or_default();
+        let digits = port.trim_start_matches(|c: char| c.is_ascii_digit());
+        let path = if port.is_empty() { rest } else { digits };
+        path.starts_with('/')
+    })
+}
+
 /// The credentials of the container; `None` when this is none.
 pub(super) fn container(env: Env, limit: Duration) -> Result<Option<Credentials>, AwsFailure> {
-    const RELATIVE: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
-    const FULL: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
-    let url = match (env(RELATIVE), env(FULL)) {
-        (Some(path), _) => format!("{CONTAINER}{path}"),
-        (None, Some(url)) => url,
-        (None, None) => return Ok(None),
+    let Some(url) = container_url(env) else {
+        return Ok(None);
     };
     let wrong = |reason: &str| AwsFailure::Source {
         origin: format!("container credentials at {url}"),
         reason: reason.to_owned(),
     };
-    let on_host = |base: &&str| {
-        let rest = url.strip_prefix(*base);
-        rest.is_some_and(|rest| rest.starts_with([':', '/']))
-    };
-    if !CONTAINER_HOSTS.iter().any(on_host) {
+    if !is_on_host(&url) {
         return Err(wrong("is not an address on this host"));
     }
     let mut headers = Vec::new();
@@ -137,4 +151,52 @@ fn credentials(body: &str, origin: &str) -> Result<Credentials, AwsFailure> {
 /// A time as AWS writes it (RFC 3339, UTC).
 pub(super) fn moment(text: &str) -> Option<SystemTime> {
     humantime::parse_rfc3339(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_of_ecs_names_a_path_and_one_of_eks_an_address() {
+        let path = |name: &str| match name {
+            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI" => Some("/v2/credentials/edge".to_owned()),
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI" => Some("http://localhost/x".to_owned()),
+            _ => None,
+        };
+        let whole = |name: &str| match name {
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI" => {
+                Some("http://169.254.170.23/v1/credentials".to_owned())
+            }
+            _ => None,
+        };
+        let ecs = container_url(path).unwrap();
+        assert_eq!(ecs, "http://169.254.170.2/v2/credentials/edge");
+        assert_eq!(
+            container_url(whole).unwrap(),
+            "http://169.254.170.23/v1/credentials"
+        );
+        assert_eq!(container_url(|_| None), None);
+        assert!(is_on_host(&ecs));
+    }
+
+    #[test]
+    fn credentials_are_asked_for_on_this_host_only() {
+        for url in [
+            "http://169.254.170.23/v1/credentials",
+            "http://127.0.0.1:8080/x",
+            "http://[::1]:80/x",
+        ] {
+            assert!(is_on_host(url), "{url}");
+        }
+        for url in [
+            "http://169.254.170.2@elsewhere.example/x",
+            "http://169.254.170.2:80@elsewhere.example/x",
+            "http://127.0.0.1.elsewhere.example/x",
+            "http://localhost:80",
+            "https://elsewhere.example/x",
+        ] {
+            assert!(!is_on_host(url), "{url}");
+        }
+    }
 }

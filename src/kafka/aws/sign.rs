@@ -84,3 +84,38 @@ fn run<E: std::fmt::Display>(
     let (instructions, _) = signed.map_err(|e| failed(e.to_string()))?.into_parts();
     Ok(instructions)
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sigv4::http_request::{PercentEncodingMode, UriPathNormalizationMode};
+
+    use super::*;
+    use crate::kafka::aws::chain;
+
+    /// The example of "Authenticating Requests: Using Query Parameters" in the reference of
+    /// Amazon S3: the one presigned request whose signature AWS has published.
+    #[test]
+    fn the_published_example_of_a_presigned_request_has_its_signature() {
+        let mut settings = SigningSettings::default();
+        settings.signature_location = SignatureLocation::QueryParams;
+        settings.expires_in = Some(Duration::from_secs(86_400));
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        let key = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+        let credentials = chain::new("AKIAIOSFODNN7EXAMPLE", key, None, None);
+        // 2013-05-24T00:00:00Z
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_369_353_600);
+        let url = "https://examplebucket.s3.amazonaws.com/test.txt";
+        let body = SignableBody::UnsignedPayload;
+        let request = SignableRequest::new("GET", url, std::iter::empty(), body);
+        let signed = run(request, "s3", "us-east-1", &credentials, time, settings).unwrap();
+        let signature = signed
+            .params()
+            .iter()
+            .find(|(name, _)| *name == "X-Amz-Signature");
+        assert_eq!(
+            signature.unwrap().1,
+            "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"
+        );
+    }
+}

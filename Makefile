@@ -6,8 +6,8 @@ CARGO ?= cargo
 # The tools that the package targets need are named in CONTRIBUTING.md.
 TARGET ?= x86_64-unknown-linux-musl
 
-.PHONY: all setup demo test fuzz check bench assets reference deb rpm static test-static test-package \
-	deny clean
+.PHONY: all setup demo test fuzz check bench assets reference deb rpm static test-static container \
+	test-package deny clean
 
 all:
 	$(CARGO) build --release --locked
@@ -72,11 +72,16 @@ static:
 test-static: setup static
 	scripts/test-static.sh $(TARGET)
 
-# The .deb in a fresh Debian 12 that boots; as root, takes some minutes.
-test-package: deb
+# An image of one file, by podman, docker or buildah.
+container: static
+	scripts/container.sh $(TARGET)
+
+# The .deb and the .rpm in a fresh Debian 12 that boots; as root, takes some minutes.
+test-package: deb rpm
 	scripts/setup.sh --package
 	lintian --fail-on error,warning target/debian/spoolway_*.deb
 	SPOOLWAY_DEB=$$(ls -t target/debian/spoolway_*.deb | head -n 1) \
+	SPOOLWAY_RPM=$$(ls -t target/generate-rpm/spoolway-*.rpm | head -n 1) \
 		$(CARGO) test --locked --test package -- --nocapture --test-threads 1
 
 # Licences, advisories and sources of the dependencies.

@@ -129,16 +129,16 @@ fetch_compiler() {
 # A root gets its name last too. Without root there is none, and the test says so.
 make_debian() {
     root=$cache/debian12-root
-    [ ! -d "$root" ] || return 0
+    [ ! -x "$root/usr/bin/rpm" ] || return 0
     if [ "$check" = yes ] || [ "$(id -u)" -ne 0 ]; then
         say "missing: a Debian 12 root in $root; run this as root with --package"
         return 1
     fi
     say "making a Debian 12 root in $root"
     mkdir -p "$cache" && rm -rf -- "$root.partial" || return 1
-    mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus,libgcc-s1 \
+    mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus,libgcc-s1,rpm \
         bookworm "$root.partial" >&2 || return 1
-    mv -T -- "$root.partial" "$root"
+    rm -rf -- "$root" && mv -T -- "$root.partial" "$root"
 }
 
 while [ $# -gt 0 ]; do

@@ -40,6 +40,7 @@ pub(crate) fn missing() -> Option<String> {
         "fsfreeze",
         "mkfs.ext4",
         "strace",
+        "dpkg-deb",
     ];
     let present = |tool: &str| succeeds(Command::new("which").arg(tool));
     if let Some(tool) = tools.iter().find(|tool| !present(tool)) {
@@ -182,6 +183,12 @@ impl Machine {
         let path = self.inside(path);
         fs::create_dir_all(path.parent().context("a path")?)?;
         Ok(fs::write(path, text)?)
+    }
+
+    /// Copies a file of the host into it.
+    pub(crate) fn put(&self, from: impl AsRef<Path>, to: &str) -> Result<()> {
+        fs::copy(from, self.inside(to))?;
+        Ok(())
     }
 
     /// A path of the machine as this process can reach it while the machine runs.

@@ -1,5 +1,6 @@
 //! The .deb through its whole life in a fresh Debian 12 that boots: installed, configured,
-//! watched, reloaded, upgraded under writers, removed, purged.
+//! watched, reloaded, upgraded with events in the spool and under writers, removed, purged.
+//! The .rpm's life is in `rpm.rs`.
 //!
 //! Run by `make test-package`, not by `cargo test`: it needs root and takes minutes. Where
 //! it cannot run it says so and passes.
@@ -12,6 +13,8 @@
 )]
 
 mod machine;
+mod next;
+mod rpm;
 mod writers;
 
 use std::process::{Command, Stdio};
@@ -40,25 +43,39 @@ const CREDENTIAL: &str = "/etc/credstore/kafka-password";
 const USER: &str = "alice";
 const PASSWORD: &str = "alice-secret";
 
+/// The package once more, with a higher version.
+const NEXT: &str = "/spoolway-next.deb";
+const BEFORE_UPGRADE: &[u8] = b"before the upgrade";
+const AFTER_UPGRADE: &[u8] = b"after the upgrade";
+
 /// A broker that is not there.
 const NOWHERE: &str = "127.0.0.1:9";
 
 #[test]
 fn the_package_lives_its_life_in_a_fresh_debian_that_boots() -> Result<()> {
-    let deb = std::env::var("SPOOLWAY_DEB").ok();
-    let why = missing().or_else(|| deb.is_none().then(|| "needs SPOOLWAY_DEB".to_owned()));
-    if let Some(why) = why {
-        eprintln!("SKIPPED, the package was NOT tested: {why}");
+    let Some(deb) = package("SPOOLWAY_DEB") else {
         return Ok(());
-    }
+    };
     let machine = Machine::boot()?;
     let life = Life { machine };
-    let result = life.live(&deb.unwrap_or_default());
+    let result = life.live(&deb);
     if result.is_err() {
         eprintln!("{}", life.journal().unwrap_or_default());
     }
     result
 }
+
+/// The package that this variable names, unless it cannot be tested here.
+fn package(variable: &str) -> Option<String> {
+    let package = std::env::var(variable).ok();
+    let why = missing().or_else(|| package.is_none().then(|| format!("needs {variable}")));
+    if let Some(why) = why {
+        eprintln!("SKIPPED, the package was NOT tested: {why}");
+        return None;
+    }
+    package
+}
+
 fn step(what: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
     let started = std::time::Instant::now();
     let result = work();
@@ -73,11 +90,8 @@ struct Life {
 
 impl Life {
     fn live(&self, deb: &str) -> Result<()> {
-        host(&[
-            "cp",
-            deb,
-            &self.machine.inside("/spoolway.deb").display().to_string(),
-        ])?;
+        self.machine.put(deb, "/spoolway.deb")?;
+        self.machine.put(next::deb(deb)?.path(), NEXT)?;
         step("installed, not started, and the sample passes", || {
             self.install()
         })?;
@@ -100,6 +114,10 @@ impl Life {
         })?;
         step("the watchdog bites on a hung disk", || self.watchdog_disk())?;
         step(
+            "an upgrade keeps configuration, spool and connections, Kafka away",
+            || self.upgrade(),
+        )?;
+        step(
             "restarts and an upgrade refuse no writer and lose nothing",
             || self.restart(),
         )?;
@@ -115,6 +133,12 @@ impl Life {
 
     fn property(&self, name: &str) -> Result<String> {
         self.systemctl(&["show", "-P", name, UNIT])
+    }
+
+    fn ledger(&self) -> Result<serde_json::Value> {
+        let status = self.machine.run(&["spoolway", "status", "--json"])?;
+        let mut status: serde_json::Value = serde_json::from_str(&status)?;
+        Ok(status["ledger"].take())
     }
 
     fn journal(&self) -> Result<String> {
@@ -200,9 +224,7 @@ impl Life {
         let append = format!("echo one >> {log} && mv {log} {log}.1 && echo two >> {log}");
         self.machine.run(&["sh", "-c", &append])?;
         wait_for(WITHIN, "both lines in the spool", || {
-            let status = self.machine.run(&["spoolway", "status", "--json"])?;
-            let status: serde_json::Value = serde_json::from_str(&status)?;
-            Ok(status["ledger"]["in_spool"] == 2)
+            Ok(self.ledger()?["in_spool"] == 2)
         })?;
         self.machine
             .run(&["rm", "/etc/spoolway/conf.d/logs.toml"])?;
@@ -285,11 +307,10 @@ impl Life {
             let next = self.property("MainPID")?;
             Ok(self.property("ActiveState")? == "active" && next != process && next != "0")
         })?;
-        let status = self.machine.run(&["spoolway", "status", "--json"])?;
-        let status: serde_json::Value = serde_json::from_str(&status)?;
-        assert_eq!(status["ledger"]["lost"], 0, "{status}");
-        let kept = status["ledger"]["in_spool"].as_u64();
-        assert!(kept.is_some_and(|kept| kept > 0), "{status}");
+        let ledger = self.ledger()?;
+        assert_eq!(ledger["lost"], 0, "{ledger}");
+        let kept = ledger["in_spool"].as_u64();
+        assert!(kept.is_some_and(|kept| kept > 0), "{ledger}");
         Ok(())
     }
 
@@ -326,6 +347,36 @@ impl Life {
         Ok(())
     }
 
+    /// A changed conffile stays also where the new package has another one.
+    fn upgrade(&self) -> Result<()> {
+        let mark = "# not of the package\n";
+        let config = self.machine.inside(CONFIG);
+        let text = std::fs::read_to_string(&config)? + mark;
+        std::fs::write(&config, &text)?;
+        let before = self.ledger()?["in_spool"].as_u64();
+        let mut writer = Writer::connect(&self.machine.inside(SOCKET))?;
+        let line = writer.send(BEFORE_UPGRADE)?;
+        writer.wait_acked(line)?;
+        let process = self.property("MainPID")?;
+        self.machine.run(&["dpkg", "--force-confold", "-i", NEXT])?;
+        assert_ne!(self.property("MainPID")?, process);
+        let version = [
+            "dpkg-query",
+            "--show",
+            "--showformat=${Version}",
+            "spoolway",
+        ];
+        assert!(self.machine.run(&version)?.ends_with(next::SUFFIX));
+        assert_eq!(std::fs::read_to_string(&config)?, text);
+        assert!(self.machine.inside(&format!("{CONFIG}.dpkg-dist")).exists());
+        let line = writer.send(AFTER_UPGRADE)?;
+        writer.wait_acked(line)?;
+        let ledger = self.ledger()?;
+        assert_eq!(ledger["in_spool"].as_u64(), before.map(|before| before + 2));
+        assert_eq!(ledger["lost"], 0, "{ledger}");
+        Ok(())
+    }
+
     fn restart(&self) -> Result<()> {
         let kafka = Kafka::builder().start()?;
         let admin = kafka.admin();
@@ -348,7 +399,7 @@ impl Life {
             })?;
             let process = self.property("MainPID")?;
             if round == 1 {
-                self.machine.run(&["dpkg", "-i", "/spoolway.deb"])?;
+                self.machine.run(&["dpkg", "--force-confold", "-i", NEXT])?;
             } else {
                 self.systemctl(&["restart", UNIT])?;
             }
@@ -364,13 +415,15 @@ impl Life {
             "connections outlive restarts and the upgrade"
         );
         wait_for(WITHIN, "an empty spool", || {
-            let status = self.machine.run(&["spoolway", "status", "--json"])?;
-            let status: serde_json::Value = serde_json::from_str(&status)?;
-            Ok(status["ledger"]["in_spool"] == 0)
+            Ok(self.ledger()?["in_spool"] == 0)
         })?;
         let records = admin.read_all("events")?;
         let found = journal.check(&records);
         assert_eq!(found.lost, [], "{found:?}");
+        for event in [BEFORE_UPGRADE, AFTER_UPGRADE] {
+            let of_it = records.iter().filter(|r| r.value.as_deref() == Some(event));
+            assert_eq!(of_it.count(), 1, "{}", String::from_utf8_lossy(event));
+        }
         eprintln!(
             "        {} events acknowledged, {} in Kafka, {} sent again by their writers",
             journal.total_acked(),

@@ -1,0 +1,31 @@
+#!/bin/sh
+# Builds the container image `spoolway` around the static binary of TARGET, which has to be
+# built; with buildah the program is also run in it.
+#
+# usage: scripts/container.sh TARGET
+# ENGINE names podman, docker or buildah; the first of them that is there by default. As root
+# without namespaces: BUILDAH_ISOLATION=chroot STORAGE_DRIVER=vfs.
+set -eu
+
+target=$1
+cd "$(dirname "$0")/.."
+for engine in ${ENGINE:-podman docker buildah}; do
+    command -v "$engine" >/dev/null 2>&1 && break
+    engine=
+done
+[ -n "$engine" ] || {
+    echo "container: needs podman, docker or buildah: apt-get install buildah" >&2
+    exit 1
+}
+
+context=target/container
+rm -rf "$context"
+mkdir -p "$context/empty"
+cp "target/$target/static/spoolway" packaging/spoolway.toml "$context"
+"$engine" build --file packaging/Containerfile --tag spoolway "$context"
+[ "$engine" = buildah ] || exit 0
+
+container=$(buildah from spoolway)
+trap 'buildah rm "$container" >/dev/null' EXIT
+buildah run "$container" /spoolway --version
+buildah run "$container" /spoolway check

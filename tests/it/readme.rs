@@ -1,7 +1,9 @@
 //! What README.md and the documents tell the reader to type: it is run, or at least
 //! known to the command line. The package's commands are run by tests/package.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 const README: &str = include_str!("../../README.md");
@@ -58,6 +60,39 @@ fn the_configuration_of_the_readme_is_accepted() {
         .unwrap();
     let err = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{err}");
+}
+
+#[test]
+fn every_document_is_reached_from_the_readme_by_links_that_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .canonicalize()
+        .unwrap();
+    let (mut open, mut seen) = (vec![root.join("README.md")], BTreeSet::new());
+    while let Some(page) = open.pop() {
+        let text = fs::read_to_string(&page).unwrap();
+        let links = text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split([')', '#']).next());
+        for link in links.filter(|link| !link.is_empty() && !link.contains("://")) {
+            let target = page.with_file_name(link).canonicalize();
+            let target =
+                target.unwrap_or_else(|error| panic!("{}: {link}: {error}", page.display()));
+            let is_page = target
+                .extension()
+                .is_some_and(|extension| extension == "md");
+            if is_page && !seen.contains(&target) {
+                open.push(target);
+            }
+        }
+        seen.insert(page);
+    }
+    for folder in ["docs", "docs/vendors"] {
+        for entry in fs::read_dir(root.join(folder)).unwrap() {
+            let page = entry.unwrap().path();
+            assert!(page.is_dir() || seen.contains(&page), "{}", page.display());
+        }
+    }
 }
 
 #[test]

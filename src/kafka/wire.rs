@@ -450,37 +450,4 @@ fn put_nullable(out: &mut Vec<u8>, text: Option<&str>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn read_all(bytes: &[u8], version: i16) {
-        let cursor = Cursor::new(bytes.to_vec());
-        let _ = Produced::read(&mut Reader::at(&cursor), version);
-        let _ = Metadata::read(&mut Reader::at(&cursor), version);
-        let _ = ProducerId::read(&mut Reader::at(&cursor), version);
-        let _ = SaslAnswer::read(&mut Reader::at(&cursor), version);
-        let _ = SaslMechanisms::read(&mut Reader::at(&cursor), version);
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_a_reader_panic(
-            bytes in prop::collection::vec(prop_oneof![Just(0), Just(255), any::<u8>()], 0..200),
-            version in 0..9_i16,
-        ) {
-            read_all(&bytes, version);
-        }
-    }
-
-    #[test]
-    fn a_length_beyond_the_answer_is_named_with_its_place() {
-        let cursor = Cursor::new(vec![0x7f, 0xff, 0xff, 0xff, 1]);
-        let error = Produced::read(&mut Reader::at(&cursor), 8).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "malformed answer: a length beyond the end at byte 4"
-        );
-    }
-}
+mod tests;

@@ -241,8 +241,7 @@ impl Finding {
         what: impl Into<String>,
         todo: impl Into<String>,
     ) -> Self {
-        let todo = todo.into();
-        Self::new(step, subject, Verdict::Warn(Advice { kind, todo }), what)
+        Self::fail(step, subject, kind, what, todo).softened()
     }
 
     fn fail(

@@ -3,7 +3,6 @@
 //! Does not encode, send or wait; the actor carries the steps out. Which batch is stored is
 //! the core's knowledge, what the coordinator answered is the coordinator task's.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use super::super::position::{self, Position};
 use super::super::{Batch, Report, TopicPartition};
 use super::age::Age;
 use super::coordinator::{Ask, News};
+use super::open::Open;
 use super::report::{AbortCause, Recovered, RunReport, TransactionStatus};
 use crate::config::TransactionConfig;
 use crate::proof::{BrokerAuthority, Seq, SeqRange, SeqRanges};
@@ -52,42 +52,6 @@ enum Phase {
     Open(Open),
     /// Another instance has taken over. For good.
     Fenced,
-}
-
-/// A run being filled or ended.
-#[derive(Debug)]
-struct Open {
-    identity: Identity,
-    implicit: bool,
-    /// Where the position goes.
-    position_to: TopicPartition,
-    joined: HashSet<TopicPartition>,
-    joining: Vec<TopicPartition>,
-    /// Batches whose partitions have not joined yet.
-    held: Vec<Batch>,
-    /// Batches without an answer.
-    unstored: usize,
-    stored: Vec<SeqRanges>,
-    /// Set once the run is complete.
-    end: Option<Position>,
-    committing: bool,
-}
-
-impl Open {
-    fn new(identity: Identity, implicit: bool, position_to: TopicPartition) -> Self {
-        Self {
-            identity,
-            implicit,
-            position_to,
-            joined: HashSet::new(),
-            joining: Vec::new(),
-            held: Vec::new(),
-            unstored: 0,
-            stored: Vec::new(),
-            end: None,
-            committing: false,
-        }
-    }
 }
 
 /// See the module.
@@ -150,12 +114,11 @@ impl Machine {
         let Phase::Open(open) = &mut self.phase else {
             return;
         };
-        if batch.term != run || open.end.is_some() {
+        if batch.term != run || open.is_closed() {
             return;
         }
-        open.unstored += 1;
         self.age.writes(Some(&batch.to), now);
-        self.launch(batch);
+        open.launch(batch, &mut self.steps);
     }
 
     /// The run is complete: its position follows, and then the commit.
@@ -166,10 +129,9 @@ impl Machine {
         let Phase::Open(open) = &mut self.phase else {
             return;
         };
-        if open.end.is_some() {
+        if open.is_closed() {
             return;
         }
-        let to = open.position_to.clone();
         let encoded = match position::encode(self.spool_id, end, &self.id, now.unix_ms) {
             Ok(encoded) => encoded,
             Err(error) => {
@@ -177,51 +139,8 @@ impl Machine {
                 return self.abort(AbortCause::Passing { words }, now);
             }
         };
-        open.end = Some(end);
-        open.unstored += 1;
         self.age.writes(None, now);
-        self.launch(Batch {
-            to,
-            encoded,
-            ranges: SeqRanges::default(),
-            term: run,
-            expires: None,
-        });
-    }
-
-    /// Sends a batch, or holds it until its partition has joined the transaction.
-    fn launch(&mut self, batch: Batch) {
-        let Phase::Open(open) = &mut self.phase else {
-            return;
-        };
-        if open.implicit || open.joined.contains(&batch.to) {
-            self.steps.push(Step::Send(batch));
-            return;
-        }
-        open.held.push(batch);
-        self.join();
-    }
-
-    /// Registers the partitions of held batches; one question at a time.
-    fn join(&mut self) {
-        let Phase::Open(open) = &mut self.phase else {
-            return;
-        };
-        if !open.joining.is_empty() || open.held.is_empty() {
-            return;
-        }
-        let mut wanted: HashSet<TopicPartition> =
-            open.held.iter().map(|batch| batch.to.clone()).collect();
-        if !open.joined.contains(&open.position_to) {
-            wanted.insert(open.position_to.clone()); // saves a question at the end
-        }
-        let mut wanted: Vec<_> = wanted.into_iter().collect();
-        wanted.sort_unstable();
-        open.joining.clone_from(&wanted);
-        self.steps.push(Step::Ask(Ask::Add {
-            identity: open.identity,
-            partitions: wanted,
-        }));
+        open.close(end, encoded, run, &mut self.steps);
     }
 
     /// The core has a proof that a batch is in the log. It is not committed yet.
@@ -230,31 +149,17 @@ impl Machine {
         let Phase::Open(open) = &mut self.phase else {
             return;
         };
-        open.unstored = open.unstored.saturating_sub(1);
         if !ranges.is_empty() {
-            open.stored.push(ranges);
             let report = RunReport::Stored { run, to, bytes };
             self.steps.push(Step::Report(Report::Run(report)));
         }
-        self.commit_if_complete();
-    }
-
-    fn commit_if_complete(&mut self) {
-        let Phase::Open(open) = &mut self.phase else {
-            return;
-        };
-        if open.end.is_some() && open.unstored == 0 && !open.committing {
-            open.committing = true;
-            self.steps.push(Step::Ask(Ask::Commit {
-                identity: open.identity,
-            }));
-        }
+        open.stored(ranges, &mut self.steps);
     }
 
     /// Gives the run up, unless its fate is the coordinator's already.
     pub(in super::super) fn abort(&mut self, cause: AbortCause, now: Now) {
         match &self.phase {
-            Phase::Open(open) if !open.committing => self.give_up(cause, now),
+            Phase::Open(open) if !open.is_committing() => self.give_up(cause, now),
             _ => {}
         }
     }
@@ -274,7 +179,7 @@ impl Machine {
         // that "fenced" would prove nothing. An open transaction is ended by the next
         // producer id as well.
         let in_time = self.age.is_open() && !self.age.is_expired(now);
-        let abort = in_time.then_some(open.identity);
+        let abort = in_time.then_some(open.identity());
         tracing::warn!(transactional_id = &*self.id, %cause,
             "transaction aborted; its events go again");
         self.status.aborted += 1;
@@ -309,7 +214,7 @@ impl Machine {
 
     fn gives_up_at(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Open(open) if !open.committing => self.age.gives_up_at(),
+            Phase::Open(open) if !open.is_committing() => self.age.gives_up_at(),
             _ => None,
         }
     }
@@ -338,7 +243,11 @@ impl Machine {
                 implicit,
                 located,
             } => self.recovered(identity, implicit, located),
-            News::Added => self.added(),
+            News::Added => {
+                if let Phase::Open(open) = &mut self.phase {
+                    open.added(&mut self.steps);
+                }
+            }
             News::NotAdded { denied, words } => {
                 if let Some(topic) = denied {
                     let words = words.clone();
@@ -385,39 +294,19 @@ impl Machine {
         })));
     }
 
-    fn added(&mut self) {
-        let Phase::Open(open) = &mut self.phase else {
-            return;
-        };
-        open.joined.extend(open.joining.drain(..));
-        let (go, held): (Vec<_>, Vec<_>) = std::mem::take(&mut open.held)
-            .into_iter()
-            .partition(|batch| open.joined.contains(&batch.to));
-        open.held = held;
-        self.steps.extend(go.into_iter().map(Step::Send));
-        self.join();
-    }
-
     fn committed(&mut self, next: Option<Identity>) {
         let Phase::Open(open) = &mut self.phase else {
             return;
         };
-        if !open.committing {
+        if !open.is_committing() {
             return;
         }
-        let proofs = std::mem::take(&mut open.stored);
-        let proofs = proofs
-            .into_iter()
-            .map(|ranges| self.authority.acked(ranges));
-        let proofs = proofs.collect();
+        let over = open.begin_anew(next, &mut self.steps);
+        let proofs = over.stored.into_iter();
+        let proofs = proofs.map(|ranges| self.authority.acked(ranges)).collect();
         self.status.committed += 1;
         self.status.last_abort = None;
-        self.status.position = open.end.map(|end| end.end).or(self.status.position);
-        let identity = next.unwrap_or(open.identity);
-        if identity != open.identity {
-            self.steps.push(Step::Renew(identity, open.implicit));
-        }
-        *open = Open::new(identity, open.implicit, open.position_to.clone());
+        self.status.position = over.end.map(|end| end.end).or(self.status.position);
         self.age.over();
         let run = self.run;
         self.run = run.wrapping_add(1);
@@ -456,7 +345,7 @@ impl Machine {
     pub(in super::super) fn is_ending(&self) -> bool {
         let on_its_way = match &self.phase {
             Phase::Quieting { .. } | Phase::Recovering => true,
-            Phase::Open(open) => open.committing,
+            Phase::Open(open) => open.is_committing(),
             _ => false,
         };
         self.age.is_open() && on_its_way
@@ -469,7 +358,7 @@ impl Machine {
             Phase::Idle => "not begun",
             Phase::Quieting { .. } => "aborting",
             Phase::Recovering => "asking the coordinator and the position topic",
-            Phase::Open(open) if open.committing => "committing",
+            Phase::Open(open) if open.is_committing() => "committing",
             Phase::Open(_) if self.age.is_open() => "open",
             Phase::Open(_) => "ready",
             Phase::Fenced => "fenced",

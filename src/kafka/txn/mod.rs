@@ -16,8 +16,10 @@
 //! # Layout
 //! - [`machine`]: what may happen when, without I/O. It alone holds the authority to say
 //!   "the broker has it" in this mode; the core can only say "stored".
+//! - `open`: one run in its transaction, batch by batch.
 //! - `age`: how long the transaction is open, and who waits for it.
 //! - [`coordinator`]: the task that talks to the transaction coordinator.
+//! - `dialog`: that task's connection, and its patience.
 //! - `report`: what the drain is told.
 //!
 //! Rules: KIP-98; KIP-890 for transaction version 2, where partitions join by being written
@@ -25,7 +27,9 @@
 
 mod age;
 mod coordinator;
+mod dialog;
 mod machine;
+mod open;
 mod report;
 #[cfg(test)]
 mod tests;

@@ -128,21 +128,3 @@ fn nodes(r: &mut Reader<'_>) -> Read<usize> {
     r.bytes(count * 4)?;
     Ok(count)
 }
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_a_reader_panic(
-            bytes in prop::collection::vec(prop_oneof![Just(0), Just(255), any::<u8>()], 0..200),
-            version in 4..8_i16,
-        ) {
-            let cursor = Cursor::new(bytes);
-            let _ = Cluster::read(&mut Reader::at(&cursor), version);
-        }
-    }
-}

@@ -98,21 +98,3 @@ impl StableEndQuery {
         put_offset_query(out, &self.of, Some(READ_COMMITTED), LATEST);
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_a_reader_panic(
-            bytes in prop::collection::vec(prop_oneof![Just(0), Just(255), any::<u8>()], 0..200),
-        ) {
-            let cursor = Cursor::new(bytes);
-            let _ = TransactionState::read(&mut Reader::at(&cursor), 0);
-            let _ = Offset::read(&mut Reader::at(&cursor), 2);
-        }
-    }
-}

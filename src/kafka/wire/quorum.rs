@@ -109,20 +109,3 @@ impl Quorum {
         Ok(quorum)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_a_reader_panic(
-            bytes in prop::collection::vec(prop_oneof![Just(0), Just(255), any::<u8>()], 0..200),
-        ) {
-            let cursor = Cursor::new(bytes);
-            let _ = Quorum::read(&mut Reader::at(&cursor));
-        }
-    }
-}

@@ -132,21 +132,3 @@ impl CreatedTopics {
         Ok(Self { topics })
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_a_reader_panic(
-            bytes in prop::collection::vec(prop_oneof![Just(0), Just(255), any::<u8>()], 0..200),
-        ) {
-            let cursor = Cursor::new(bytes);
-            let _ = Settings::read(&mut Reader::at(&cursor), 2);
-            let _ = CreatedTopics::read(&mut Reader::at(&cursor), 4);
-        }
-    }
-}

@@ -315,24 +315,7 @@ pub(super) fn put_no_tags(out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_a_reader_panic(
-            bytes in prop::collection::vec(prop_oneof![Just(0), Just(255), any::<u8>()], 0..200),
-            version in 0..13_i16,
-        ) {
-            let cursor = Cursor::new(bytes);
-            let _ = Coordinator::read(&mut Reader::at(&cursor), version);
-            let _ = Added::read(&mut Reader::at(&cursor), version);
-            let _ = Ended::read(&mut Reader::at(&cursor), version);
-            let _ = Features::read(&mut Reader::at(&cursor), version);
-            let _ = Produced::read(&mut Reader::at(&cursor), version);
-        }
-    }
 
     #[test]
     fn varints_are_written_as_they_are_read() {

@@ -3,9 +3,9 @@
 //! Each figure stands beside its peer's from the same run: librdkafka (kcat), Kafka's own
 //! ProducerPerformance, and a bare fdatasync.
 //!
-//! usage: cargo bench --bench e2e [-- stream | tail | drain | latency | backlog]
-//! SPOOLWAY_BENCH_EVENTS sets the number of events of `stream`, `tail` and `drain` (default
-//! 2,000,000), SPOOLWAY_BENCH_BACKLOG that of `backlog` (default 20,000,000 = 5 GB).
+//! usage: cargo bench --bench e2e [-- stream | tail | transactions | drain | latency | backlog]
+//! SPOOLWAY_BENCH_EVENTS sets the number of events of all but the last two (default 2,000,000),
+//! SPOOLWAY_BENCH_BACKLOG that of `backlog` (default 20,000,000 = 5 GB).
 
 #![allow(clippy::expect_used, reason = "a bench fails by panicking")]
 
@@ -20,6 +20,7 @@ use spoolway_test_support::kafka::{Kafka, ProducerTest};
 
 mod common;
 mod files;
+mod transactions;
 use common::{EVENT_BYTES, Usage, event_line, fdatasyncs, folder_bytes, load, quantile};
 
 const PARTITIONS: i32 = 4;
@@ -41,6 +42,9 @@ fn main() -> Result<()> {
     }
     if wanted("tail") {
         tail()?;
+    }
+    if wanted("transactions") {
+        transactions::transactions()?;
     }
     if wanted("drain") {
         drain()?;

@@ -65,6 +65,9 @@ pub(super) struct Home {
     java: PathBuf,
 }
 
+/// What it says of markers that it leaves out is of interest; see [`super::Kafka::log`].
+const MARKERS: &str = "kafka.coordinator.transaction.TransactionMarkerChannelManager";
+
 impl Home {
     /// Finds the jars of `version` and a `java`.
     pub(super) fn of(version: Version) -> Result<Self> {
@@ -121,7 +124,8 @@ impl Home {
             // Unpacked native libraries would stay behind a kill -9 in the common folder.
             .arg(format!("-Djava.io.tmpdir={}", scratch.display()))
             .arg("-XX:-UsePerfData")
-            .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
+            .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
+            .arg(format!("-Dorg.slf4j.simpleLogger.log.{MARKERS}=info"));
         command
     }
 

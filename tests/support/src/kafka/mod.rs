@@ -256,6 +256,12 @@ impl Kafka {
         Admin::new(self.address(Listener::Plaintext))
     }
 
+    /// What all runs of the broker wrote.
+    pub fn log(&self) -> String {
+        let written = fs::read(self.folder.path().join("broker.log"));
+        String::from_utf8_lossy(&written.unwrap_or_default()).into_owned()
+    }
+
     /// Process id of the JVM while there is one.
     pub fn process_id(&self) -> Option<u32> {
         self.process.as_ref().map(Process::id)

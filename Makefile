@@ -58,7 +58,7 @@ rpm: all assets
 # pointers make the unwind tables a third smaller than they make the code larger; C code is
 # never unwound, and paths of the building host are nobody's business.
 STATIC = target/$(TARGET)/static/spoolway
-STATIC_BYTES_MAX ?= 6600000
+STATIC_BYTES_MAX ?= 6800000
 CARGO_HOME ?= $(HOME)/.cargo
 static:
 	CFLAGS_$(subst -,_,$(TARGET))="-fno-asynchronous-unwind-tables -fno-unwind-tables" \

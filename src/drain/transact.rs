@@ -374,6 +374,11 @@ impl State {
                     "everything before it has been committed"
                 );
                 self.cursor.acked(recovered.proof);
+                // Also where that cannot be noted yet, because a generation does not open now.
+                if position.end > run.end.end {
+                    run.end = position;
+                    run.first = position.end;
+                }
                 self.copies.forget_before(position.end);
                 self.unsaved = true;
                 true

@@ -188,18 +188,25 @@ fn a_batch_too_large_comes_back_with_those_behind_it() {
         }
         rig.settle();
         assert_eq!(rig.acked, [1, 2, 3]);
-        let back = rig.back.pop().expect("a report");
-        let Report::Refused {
+        let mut reports = std::mem::take(&mut rig.back).into_iter();
+        let Some(Report::Refused {
             refused,
             verdict,
-            returned,
+            mut returned,
             ..
-        } = back
+        }) = reports.next()
         else {
-            panic!("{back:?}")
+            panic!("no refusal comes first")
         };
         assert!(matches!(verdict, Refusal::TooLarge { .. }), "{verdict:?}");
         assert_eq!(refused.iter().collect::<Vec<_>>(), [4, 5]);
+        // What was sent before the refusal was known comes back by itself.
+        for report in reports {
+            let Report::Returned { returned: late, .. } = report else {
+                panic!("{report:?}")
+            };
+            returned.extend(late);
+        }
         rig.resend("t", 0, &refused);
         for ranges in &returned {
             rig.resend("t", 0, ranges);

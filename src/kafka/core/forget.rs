@@ -7,7 +7,7 @@
 use super::Core;
 
 impl Core {
-    /// Forgets the partitions of a topic; those with a batch stay. With transactions all
+    /// Forgets the partitions of a topic; those in use stay, as `Partition::in_use` says. With transactions all
     /// stay: their id is given from outside, and sequences are needed until the next one.
     pub(in super::super) fn forget_topic(&mut self, topic: &str) {
         self.failing.remove(topic);
@@ -20,7 +20,11 @@ impl Core {
             let Some(partition) = self.partitions.get_mut(slot) else {
                 continue;
             };
-            if partition.unresolved() > 0 || partition.on_wire() > 0 {
+            if partition.in_use() {
+                if partition.unresolved() == 0 {
+                    // Its owner has forgotten the terms, and nothing of one is under way.
+                    partition.term = 0;
+                }
                 let kept = self.by_topic.entry(partition.to.topic.clone()).or_default();
                 kept.push(slot);
                 continue;

@@ -14,6 +14,8 @@
 //! - Without idempotence a broker recognises nothing: one batch is on the wire at a time, so
 //!   that the order stays, and one without an answer goes again and may be doubled.
 
+mod giving_back;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -66,6 +68,9 @@ pub(super) struct Partition {
     /// The identity must change before the next send.
     rebase: bool,
     new_id: bool,
+    /// A batch that was given back may still reach the log: no OK has come since under the
+    /// epoch that keeps it out.
+    doubt: bool,
     /// When the core looks whether the first batch has expired; no more often than that.
     pub(super) expiry_look: Option<Instant>,
     /// Its batches belong to transactions, whose epoch only the coordinator raises.
@@ -92,6 +97,7 @@ impl Partition {
             anchored_at: None,
             rebase: false,
             new_id: false,
+            doubt: false,
             expiry_look: None,
             transactional,
         }
@@ -114,6 +120,7 @@ impl Partition {
         self.anchored_at = None;
         self.rebase = false;
         self.new_id = false;
+        self.doubt = false;
     }
 
     pub(super) fn push(
@@ -155,6 +162,12 @@ impl Partition {
 
     pub(super) fn on_wire(&self) -> usize {
         self.on_wire
+    }
+
+    /// Whether its memory is needed: a batch is under way, or one that was given back could
+    /// get into the log behind whatever a partition without that memory sends.
+    pub(super) fn in_use(&self) -> bool {
+        !self.entries.is_empty() || self.on_wire > 0 || self.doubt
     }
 
     /// The id that is not good for this partition any more, when it waits for another.
@@ -369,6 +382,7 @@ impl Partition {
         self.failures = 0;
         self.not_before = None;
         self.error = None;
+        self.doubt = false;
         self.anchored_at = self.is_idempotent().then_some(now);
         if let Phase::Round { .. } = self.phase {
             self.phase = Phase::Flowing;
@@ -474,64 +488,6 @@ impl Partition {
             term,
             bytes,
         });
-    }
-
-    /// Takes all batches out, unsent as far as the log is concerned.
-    fn give_back(&mut self) -> (Vec<SeqRanges>, usize) {
-        let bytes = self.bytes();
-        let returned = self.entries.drain(..).map(|e| e.ranges).collect();
-        self.change_identity();
-        self.term = self.term.wrapping_add(1);
-        self.phase = Phase::Flowing;
-        self.failures = 0;
-        self.not_before = None;
-        (returned, bytes)
-    }
-
-    /// Whether all batches may be given back: none on the wire, none perhaps in the log.
-    pub(super) fn returnable(&self) -> bool {
-        self.on_wire == 0 && !self.entries.iter().any(|e| e.maybe_stored)
-    }
-
-    /// Gives all batches back, with the number of records that may be in the log.
-    pub(super) fn return_all(&mut self) -> (Vec<SeqRanges>, usize, u64) {
-        let doubtful = self.doubtful();
-        let (returned, bytes) = self.give_back();
-        (returned, bytes, doubtful)
-    }
-
-    /// Whether the first batch has failed more often than `retries` allows, and with it every
-    /// batch that may be in the log: the others can go again without being doubled. Not in
-    /// the middle of a round, which may yet prove that all of them are in the log.
-    pub(super) fn is_exhausted(&self, retries: u32) -> bool {
-        let between = !matches!(self.phase, Phase::Round { next } if next > 0);
-        let mut bound = self.entries.iter().enumerate();
-        self.on_wire == 0
-            && between
-            && !self.entries.is_empty()
-            && bound.all(|(at, e)| e.tries > retries || (at > 0 && !e.maybe_stored))
-    }
-
-    /// Gives all batches back: first those that have failed more often than `retries` allows,
-    /// then the others.
-    pub(super) fn take_exhausted(&mut self, retries: u32) -> (Vec<SeqRanges>, Vec<SeqRanges>) {
-        let over: Vec<bool> = self.entries.iter().map(|e| e.tries > retries).collect();
-        let (ranges, _) = self.give_back();
-        let (given_up, returned): (Vec<_>, Vec<_>) =
-            ranges.into_iter().zip(over).partition(|(_, over)| *over);
-        let ranges = |pairs: Vec<(SeqRanges, bool)>| pairs.into_iter().map(|(r, _)| r).collect();
-        (ranges(given_up), ranges(returned))
-    }
-
-    /// Bytes of all unresolved batches.
-    pub(super) fn bytes(&self) -> usize {
-        self.entries.iter().map(|e| e.bytes).sum()
-    }
-
-    /// Records of batches that may be in the log.
-    pub(super) fn doubtful(&self) -> u64 {
-        let doubtful = self.entries.iter().filter(|e| e.maybe_stored);
-        doubtful.map(|e| e.ranges.len()).sum()
     }
 
     /// Everything unresolved goes again under another identity, from sequence 0.

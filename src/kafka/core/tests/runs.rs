@@ -197,3 +197,23 @@ fn a_forgotten_partition_begins_again_under_another_id() {
     steps.extend(round);
     run(steps);
 }
+
+/// Under another id nothing would keep the late request out of the log.
+#[test]
+fn what_was_given_up_in_doubt_is_remembered_until_it_can_come_no_more() {
+    let broker = 1;
+    let mut steps = vec![Step::Send];
+    steps.extend(answered(0));
+    steps.push(Step::Send);
+    steps.push(Step::Drop {
+        broker,
+        worked: 0,
+        late: true,
+    });
+    steps.extend([Step::Time { ms: 300 }, Step::Forget, Step::Send]);
+    steps.extend(answered(0));
+    let world = run_with_retries(steps, 0);
+    assert_eq!(world.given_up, [2]);
+    assert_eq!(world.acked, [1, 3]);
+    assert_eq!(world.log, [1, 3]);
+}

@@ -7,8 +7,9 @@
 use super::Core;
 
 impl Core {
-    /// Forgets the partitions of a topic; those in use stay, as `Partition::in_use` says. With transactions all
-    /// stay: their id is given from outside, and sequences are needed until the next one.
+    /// Forgets the partitions of a topic; those in use stay, as `Partition::in_use` says. With
+    /// transactions all stay: their id is given from outside, and sequences are needed until
+    /// the next one.
     pub(in super::super) fn forget_topic(&mut self, topic: &str) {
         self.failing.remove(topic);
         self.denied.remove(topic);

@@ -238,14 +238,21 @@ mod tests {
         Guard::new(&[], &[])
     }
 
-    #[test]
-    fn a_symlink_anywhere_in_the_path_is_refused() {
+    /// `real/secret`, and a link to each of the two: `folder`, `file`.
+    fn with_links() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::create_dir(at("real")).unwrap();
         fs::write(at("real/secret"), "s").unwrap();
         symlink(at("real"), at("folder")).unwrap();
         symlink(at("real/secret"), at("file")).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_symlink_anywhere_in_the_path_is_refused() {
+        let folder = with_links();
+        let at = |name: &str| folder.path().join(name);
         assert!(strict().file(&at("real/secret")).is_ok());
         for path in ["folder/secret", "file"] {
             assert_eq!(strict().file(&at(path)).unwrap_err(), OpenError::Symlink);
@@ -258,12 +265,8 @@ mod tests {
 
     #[test]
     fn without_openat2_symlinks_are_refused_all_the_same() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = with_links();
         let at = |name: &str| folder.path().join(name);
-        fs::create_dir(at("real")).unwrap();
-        fs::write(at("real/secret"), "s").unwrap();
-        symlink(at("real"), at("folder")).unwrap();
-        symlink(at("real/secret"), at("file")).unwrap();
         let open = |name: &str, more| {
             let flags = OFlags::RDONLY | OFlags::CLOEXEC | more;
             strict().open_by_parts(&at(name), flags).map(drop)

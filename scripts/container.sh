@@ -3,18 +3,19 @@
 # built; with buildah the program is also run in it.
 #
 # usage: scripts/container.sh TARGET
-# ENGINE names podman, docker or buildah; the first of them that is there by default. As root
-# without namespaces: BUILDAH_ISOLATION=chroot STORAGE_DRIVER=vfs.
+# ENGINE names podman, docker or buildah; the first of them that answers by default: a docker
+# without its daemon does not. As root without namespaces: BUILDAH_ISOLATION=chroot
+# STORAGE_DRIVER=vfs.
 set -eu
 
 target=$1
 cd "$(dirname "$0")/.."
 for engine in ${ENGINE:-podman docker buildah}; do
-    command -v "$engine" >/dev/null 2>&1 && break
+    "$engine" info >/dev/null 2>&1 && break
     engine=
 done
 [ -n "$engine" ] || {
-    echo "container: needs podman, docker or buildah: apt-get install buildah" >&2
+    echo "container: needs podman, docker or buildah that runs here: apt-get install buildah" >&2
     exit 1
 }
 

@@ -21,7 +21,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use machine::{Machine, host, missing};
 use spoolway_test_support::daemon::Writer;
 use spoolway_test_support::kafka::wait::wait_for;
@@ -109,6 +109,9 @@ impl Life {
             "the watchdog leaves an idle daemon without a broker alone",
             || self.watchdog_quiet(),
         )?;
+        step("a daemon that is killed again and again comes back", || {
+            self.killed()
+        })?;
         step("the watchdog bites on a hung drain", || {
             self.watchdog_drain()
         })?;
@@ -182,7 +185,32 @@ impl Life {
         Ok(())
     }
 
+    /// A link that is down: what waits for the network to be online waits for ever.
+    fn without_network(&self) -> Result<()> {
+        let name = "never-online.service";
+        let unit = "[Unit]\nBefore=network-online.target\n\
+            [Service]\nType=oneshot\nExecStart=sleep infinity\n";
+        self.machine
+            .write(&format!("/etc/systemd/system/{name}"), unit)?;
+        self.systemctl(&["daemon-reload"])?;
+        self.systemctl(&["start", "--no-block", name, "network-online.target"])?;
+        Ok(())
+    }
+
+    /// systemd's own reading of the installed units; the root has no manual pages.
+    fn verify_units(&self) -> Result<()> {
+        for unit in [UNIT, "spoolway.socket"] {
+            let path = self.systemctl(&["show", "-P", "FragmentPath", unit])?;
+            let script = format!("systemd-analyze verify --man=no {path} 2>&1 || true");
+            let said = self.machine.run(&["sh", "-c", &script])?;
+            assert!(!said.contains("spoolway"), "{said}");
+        }
+        Ok(())
+    }
+
     fn start_offline(&self) -> Result<()> {
+        self.verify_units()?;
+        self.without_network()?;
         self.configure(NOWHERE, "")?;
         let seconds = WATCHDOG.as_secs();
         let faster = format!("[Service]\nWatchdogSec={seconds}\n");
@@ -192,6 +220,8 @@ impl Life {
         // Type=notify: it returns when the daemon has said READY.
         self.systemctl(&["enable", "--now", "spoolway.socket", UNIT])?;
         assert_eq!(self.property("ActiveState")?, "active");
+        let online = self.systemctl(&["is-active", "network-online.target"]);
+        assert!(online.is_err(), "the network came up");
         wait_for(WITHIN, "a status line", || {
             Ok(self.property("StatusText")?.contains("in spool"))
         })?;
@@ -267,6 +297,7 @@ impl Life {
         })?;
         self.configure(NOWHERE, "linger.msx = 8")?;
         assert!(self.systemctl(&["reload", UNIT]).is_err());
+        assert!(self.said("linger.msx")? > 0, "the journal names the key");
         assert_eq!(self.property("ActiveState")?, "active");
         assert_eq!(self.property("MainPID")?, process);
         self.configure(NOWHERE, "")
@@ -291,6 +322,27 @@ impl Life {
         Ok(())
     }
 
+    /// More often in ten seconds than systemd bears by default.
+    fn killed(&self) -> Result<()> {
+        for round in 0..8 {
+            let process = self.property("MainPID")?;
+            self.systemctl(&["kill", "--kill-whom=main", "--signal=KILL", UNIT])?;
+            self.follows(&process)
+                .with_context(|| format!("round {round}"))?;
+        }
+        assert_eq!(self.ledger()?["lost"], 0);
+        Ok(())
+    }
+
+    /// Waits for the daemon after the one of this process.
+    fn follows(&self, process: &str) -> Result<()> {
+        wait_for(WITHIN, "the next daemon", || {
+            let next = self.property("MainPID")?;
+            Ok(self.property("ActiveState")? == "active" && next != process && next != "0")
+        })?;
+        Ok(())
+    }
+
     /// Waits for one more bite, ends what holds the daemon, and waits for the next daemon.
     fn bitten(
         &self,
@@ -303,10 +355,7 @@ impl Life {
         });
         release()?;
         bite?;
-        wait_for(WITHIN, "the next daemon", || {
-            let next = self.property("MainPID")?;
-            Ok(self.property("ActiveState")? == "active" && next != process && next != "0")
-        })?;
+        self.follows(process)?;
         let ledger = self.ledger()?;
         assert_eq!(ledger["lost"], 0, "{ledger}");
         let kept = ledger["in_spool"].as_u64();

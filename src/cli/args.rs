@@ -15,8 +15,9 @@ pub const DEFAULT_CONFIG: &str = "/etc/spoolway/spoolway.toml";
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
 #[command(
-    after_help = "Exit codes: 0 done, 64 usage, 69 the daemon is not available, \
-    70 internal error, 75 not durable (try again later), 78 configuration."
+    after_help = "Exit codes: 0 done, 64 usage, 69 the daemon (or the cluster) does not answer or \
+    refuses, 70 cannot start or go on, 75 not durable (try again later), 78 configuration. \
+    `kafka test` has more."
 )]
 pub(super) struct Cli {
     #[command(subcommand)]
@@ -43,7 +44,7 @@ pub(super) enum Command {
     },
     /// Show the log files that a running daemon follows, or move its place in one.
     Tail(TailArgs),
-    /// Look at the events that Kafka refused for good, send them again, or drop them.
+    /// Look at the events that could not be delivered, send them again, or drop them.
     DeadLetter(DeadLetterArgs),
     /// Look at the connection to the cluster, without the daemon.
     Kafka {
@@ -118,7 +119,7 @@ pub(super) struct CheckArgs {
     /// Print one JSON object on standard output
     #[arg(long)]
     pub(super) json: bool,
-    /// Print the routes with every setting written out, presets included
+    /// Print [routing] and the routes with every setting written out, presets included
     #[arg(long, conflicts_with = "json")]
     pub(super) show: bool,
 }
@@ -312,7 +313,7 @@ pub(super) enum DeadLetterCommand {
         /// First sequence number
         #[arg(long, value_name = "SEQ", default_value_t = 0)]
         from: u64,
-        /// Most entries
+        /// Most entries, up to 1000
         #[arg(long, value_name = "COUNT", default_value_t = 100)]
         limit: u32,
         /// Print one JSON object a line

@@ -1,4 +1,4 @@
-//! `spoolway dead-letter`: the events that Kafka refused for good.
+//! `spoolway dead-letter`: the events that could not be delivered.
 
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};

@@ -94,11 +94,17 @@ fn value(key: &Key, entry: Option<&Entry<'_>>, kafka: &KafkaConfig) -> Option<St
     }
     match entry {
         Some(entry) => Some(written(entry.value.get_ref())),
-        None => match key.default.trim_matches('`').trim_matches('"') {
-            "" | "none" => None,
-            words => Some(words.to_owned()),
-        },
+        None => in_words(key.default),
     }
+}
+
+/// A default of the reference without its marks; none where there is none, or where the words
+/// say what has to be set.
+fn in_words(markdown: &str) -> Option<String> {
+    let words = markdown.replace(['`', '"'], "");
+    let unset = ["none", "required", "see "];
+    let is_value = !words.is_empty() && !unset.iter().any(|start| words.starts_with(start));
+    is_value.then_some(words)
 }
 
 fn written(value: &DeValue<'_>) -> String {
@@ -267,6 +273,25 @@ mod tests {
             if let Ok(number) = shown.parse::<i64>() {
                 assert_eq!(found.value, Some(number.to_string()), "{}", found.name);
             }
+        }
+    }
+
+    #[test]
+    fn a_default_in_words_carries_no_mark_and_what_has_to_be_set_has_none() {
+        let rows = rows("");
+        for found in &rows {
+            let value = found.value.as_deref().unwrap_or_default();
+            assert!(!value.contains(['`', '"', ']']), "{found:?}");
+        }
+        let profile = row(&rows, "sasl.aws.profile").0;
+        assert_eq!(profile.as_deref(), Some("AWS_PROFILE, else default"));
+        for unset in [
+            "sasl.aws.access.key.id",
+            "sasl.oauthbearer.client.credentials.client.id",
+            "sasl.username",
+            "transactional.id",
+        ] {
+            assert_eq!(row(&rows, unset), (None, DEFAULT.into()), "{unset}");
         }
     }
 

@@ -58,7 +58,10 @@ pub enum SecretError {
     #[error("environment variable {0} is not set, or is not UTF-8")]
     Env(String),
     /// The process was not started with credentials.
-    #[error("credential {0:?}: $CREDENTIALS_DIRECTORY is not set; add LoadCredential= to the unit")]
+    #[error(
+        "credential {0:?}: $CREDENTIALS_DIRECTORY is not set; only a unit with LoadCredential= \
+         has it (for a command: systemd-run --pipe --wait -p LoadCredential=..)"
+    )]
     NoCredentials(String),
     /// Opening or reading failed.
     #[error("secret file {path}: {source}")]

@@ -250,6 +250,9 @@ impl Daemon {
         if drain.is_none_or(|drain| drain.as_ref().is_some_and(Drain::has_ended)) {
             return Some("the drain");
         }
+        if self.producer.has_ended() {
+            return Some("the Kafka producer");
+        }
         if self.inputs.iter().any(JoinHandle::is_finished) {
             return Some("an input");
         }

@@ -38,6 +38,9 @@ const NAP: Duration = Duration::from_millis(1);
 /// Shortest time between two updates of the status.
 const STATUS_INTERVAL: Duration = Duration::from_millis(200);
 
+/// Time between two looks at an event that is not read yet, for its age.
+const AGE_LOOK: Duration = Duration::from_secs(1);
+
 /// Time between two looks for topics that are used no more.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -84,6 +87,8 @@ pub(super) struct State {
     swept_at: Instant,
     /// When the oldest waiting event is looked at for its age.
     pub(super) expiry_look: Instant,
+    /// The same, to show it.
+    age_look: Instant,
 }
 
 impl State {
@@ -135,6 +140,7 @@ impl State {
             nap_until: None,
             swept_at: now,
             expiry_look: now,
+            age_look: now,
         };
         state.use_topics();
         state
@@ -387,6 +393,22 @@ impl State {
         }
     }
 
+    /// When the oldest event in the spool arrived. While nothing of it has been read, because no
+    /// topic is known yet, a look at its block tells.
+    fn oldest_waiting(&mut self, now: Instant) -> Option<i64> {
+        let known = self.cursor.oldest_unresolved();
+        let next = self.cursor.position();
+        let is_unseen = self.cursor.watermark() == next && next < self.cursor.end();
+        if known.is_some() || !is_unseen || now < self.age_look {
+            return known;
+        }
+        self.age_look = now + AGE_LOOK;
+        if let Err(failure) = self.cursor.reread(next) {
+            self.status.last_error = Some(failure.to_string());
+        }
+        self.cursor.oldest_unresolved()
+    }
+
     fn publish(&mut self, now: Instant) {
         if now.saturating_duration_since(self.published_at) < STATUS_INTERVAL {
             if let Ok(mut published) = self.published.lock() {
@@ -396,7 +418,7 @@ impl State {
         }
         self.published_at = now;
         self.status.position = self.cursor.position();
-        self.status.oldest_undelivered_ms = self.cursor.oldest_unresolved();
+        self.status.oldest_undelivered_ms = self.oldest_waiting(now);
         self.status.unplaced_events = self.unplaced.len();
         self.status.copy_bytes = self.copies.bytes() as u64;
         self.status.buffered_bytes = self.buffered() as u64;

@@ -33,7 +33,7 @@ pub(super) struct Topic {
     pub(super) name: Arc<str>,
     lanes: HashMap<i32, Lane>,
     sticky: Option<i32>,
-    /// Where the last event went that was spread in turn.
+    /// The partition chosen last for an event without a key.
     turn: i32,
     lag: Option<Seq>,
     left: bool,
@@ -300,6 +300,7 @@ impl Topic {
                 .or_else(|| self.least_loaded(views, pass)),
         };
         self.sticky = chosen;
+        self.turn = chosen.unwrap_or(self.turn);
         chosen.map(Target::Lane).unwrap_or_else(|| {
             self.leave(pass, block);
             Target::Nowhere
@@ -312,18 +313,21 @@ impl Topic {
         })
     }
 
+    /// Of several with as little to do, the one that follows the last choice: where events are
+    /// few, each batch is done before the next, and all partitions are idle.
     fn least_loaded(&self, views: &[PartitionView], pass: Pass) -> Option<i32> {
+        let place = |load, id| (load, id <= self.turn, id);
         views
             .iter()
             .filter(|view| view.available)
             .filter_map(|view| match self.lanes.get(&view.id) {
-                None => Some((0, view.id)),
+                None => Some(place(0, view.id)),
                 Some(lane) if lane.is_full() && pass == Pass::Lagging => None,
                 Some(lane) if lane.lag().is_some() && pass == Pass::Main => None,
-                Some(lane) => Some((lane.load(), view.id)),
+                Some(lane) => Some(place(lane.load(), view.id)),
             })
             .min()
-            .map(|(_, id)| id)
+            .map(|(_, _, id)| id)
     }
 
     /// From where a second pass may go on for this topic, when anything of it lags and has

@@ -1,10 +1,13 @@
 //! The producer: sealed batches in, one report per batch out. The only home of `rskafka`.
 //!
 //! # Promise
-//! Idempotent with acks=all, always. A batch is reported [`Report::Acked`] only after an
-//! answer that proves it is in the log; a retry sends the same bytes with the same producer
-//! id, epoch and sequence, so the broker recognises it. Nothing expires by age. With
+//! Idempotent with acks=all, unless the configuration says otherwise. A batch is reported
+//! [`Report::Acked`] only after an answer that proves it is in the log (as far as `acks` asks
+//! for it); a retry sends the same bytes with the same producer id, epoch and sequence, so the
+//! broker recognises it. Nothing expires by age without `delivery.timeout.ms`. With
 //! transactions nothing is reported so before its transaction is committed ([`RunReport`]).
+//! `rskafka`'s own client does not go so far: it takes a throttled answer (KIP-219) for a
+//! failure and sends a batch again that is in the log.
 //!
 //! # Layout
 //! On the drain's thread:

@@ -103,6 +103,12 @@ impl Producer {
         self.status.load_full()
     }
 
+    /// Whether it has ended without [`Producer::close`], as only a panic in one of its tasks
+    /// makes it: then nothing is sent any more.
+    pub fn has_ended(&self) -> bool {
+        self.events.is_closed()
+    }
+
     /// Waits for the answers to what is on the wire, `deadline` at most; then reports the
     /// rest as returned and drops the connections.
     pub async fn close(self, deadline: Duration) {
@@ -110,5 +116,27 @@ impl Producer {
         if self.events.send(Event::Close { deadline, done }).is_ok() {
             let _ = closed.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_producer_with_a_broken_part_ends_and_says_so() {
+        let (_, authority) = crate::proof::issue();
+        let config = KafkaConfig::new(Vec::new());
+        let producer = Producer::start(&config, authority, |_| {}).unwrap();
+        tokio::task::yield_now().await;
+        assert!(!producer.has_ended());
+        producer.events.send(Event::Broken).unwrap();
+        tokio::time::timeout(Duration::from_secs(30), async {
+            while !producer.has_ended() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .expect("it ends");
     }
 }

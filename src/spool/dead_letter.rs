@@ -1,4 +1,4 @@
-//! The dead-letter store: events that the broker refused for good, kept for a person.
+//! The dead-letter store: events that cannot be delivered, kept for a person.
 //!
 //! A database of its own under `dead/`, opened on first use. A letter is durable before its
 //! token exists, and only the token takes the event out of the spool. Nothing here decides

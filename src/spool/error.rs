@@ -150,7 +150,7 @@ pub enum ReadError {
 pub enum DeadLetterError {
     /// `spool.dead_letter_max_bytes` is reached.
     #[error(
-        "dead letters take {used} of {limit} bytes; resend or purge some, \
+        "dead letters take {used} of {limit} bytes; retry or drop some (spoolway dead-letter), \
          or raise spool.dead_letter_max_bytes"
     )]
     Full {

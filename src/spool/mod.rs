@@ -11,17 +11,18 @@
 //!   gen-<seq>/  a generation: one sled database with the events from <seq> on (store.rs),
 //!               gen.meta: its result while it is closed (meta.rs)
 //!   dead/       dead letters (dead_letter.rs)
-//!   quarantine/ what could not be read
+//!   quarantine/ what could not be read (quarantine.rs)
+//!   control.sock is the daemon's, unless `[control] path` puts it elsewhere
 //! ```
 //!
-//! Events are gathered into blocks (block.rs), blocks are cut to pages (page.rs), and pages
+//! Events are gathered into blocks (block/), blocks are cut to pages (page.rs), and pages
 //! fill slots of the newest generation in order. What is resolved is written to each
-//! generation as a watermark and bits above it (tracker.rs, records.rs); pages are never
+//! generation as a watermark and bits above it (tracker/, records.rs); pages are never
 //! removed one by one. A generation goes as a whole once all its events are resolved: that
 //! gives space back, bounds recovery and memory, and confines damage.
 //!
-//! Three threads: the committer adds (committer.rs), the keeper writes down and deletes
-//! (keeper.rs), the drain's thread reads and resolves (cursor.rs).
+//! Three threads: the committer adds (committer/), the keeper writes down and deletes
+//! (keeper/), the drain's thread reads and resolves (cursor/).
 
 mod barrier;
 mod block;

@@ -87,6 +87,36 @@ fn events_without_a_key_all_arrive_once_and_leave_the_spool() {
 }
 
 #[test]
+fn few_events_without_a_key_go_to_the_partitions_in_turn() {
+    let cluster = Cluster::start(1);
+    cluster.create_topic("events", 4);
+    let daemon = daemon(&cluster).start().unwrap();
+    let mut writer = daemon.writer().unwrap();
+    for number in 0..8 {
+        write(&mut writer, number..number + 1);
+        wait_drained(&daemon);
+    }
+    for partition in 0..4 {
+        let found = in_partition(&cluster, "events", partition);
+        assert_eq!(found.len(), 2, "partition {partition}: {found:?}");
+    }
+}
+
+#[test]
+fn the_oldest_event_has_an_age_also_while_no_broker_was_ever_reached() {
+    let cluster = Cluster::start(1);
+    cluster.broker_down(1);
+    let daemon = daemon(&cluster).start().unwrap();
+    let mut writer = daemon.writer().unwrap();
+    write(&mut writer, 0..1);
+    wait_for(WITHIN, "an age of a second", || {
+        let age = &daemon.status_json()?["oldest_undelivered_seconds"];
+        Ok(age.as_u64().is_some_and(|seconds| seconds > 0))
+    })
+    .unwrap();
+}
+
+#[test]
 fn events_with_a_key_keep_their_order_and_go_where_the_java_client_sends_them() {
     let cluster = Cluster::start(1);
     cluster.create_topic("events", 4);

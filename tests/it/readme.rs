@@ -6,6 +6,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use spoolway::cli::exit;
+use spoolway::input::framing::Refusal;
+
+const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
 const README: &str = include_str!("../../README.md");
 const OPERATIONS: &str = include_str!("../../docs/operations.md");
 const TAILING: &str = include_str!("../../docs/tailing.md");
@@ -62,6 +66,20 @@ fn the_configuration_of_the_readme_is_accepted() {
     assert!(output.status.success(), "{err}");
 }
 
+/// The headings of a page as links name them.
+fn headings(page: &str) -> BTreeSet<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    let kept = |c: char| match c {
+        ' ' => Some('-'),
+        c if c.is_alphanumeric() || "-_".contains(c) => Some(c.to_ascii_lowercase()),
+        _ => None,
+    };
+    let named = headings.map(|line| line.trim_start_matches('#').trim());
+    named
+        .map(|line| line.chars().filter_map(kept).collect())
+        .collect()
+}
+
 #[test]
 fn every_document_is_reached_from_the_readme_by_links_that_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -70,17 +88,23 @@ fn every_document_is_reached_from_the_readme_by_links_that_lead_somewhere() {
     let (mut open, mut seen) = (vec![root.join("README.md")], BTreeSet::new());
     while let Some(page) = open.pop() {
         let text = fs::read_to_string(&page).unwrap();
-        let links = text
-            .split("](")
-            .skip(1)
-            .filter_map(|rest| rest.split([')', '#']).next());
+        let links = text.split("](").skip(1);
+        let links = links.filter_map(|rest| rest.split(')').next());
         for link in links.filter(|link| !link.is_empty() && !link.contains("://")) {
-            let target = page.with_file_name(link).canonicalize();
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => Ok(page.clone()),
+                path => page.with_file_name(path).canonicalize(),
+            };
             let target =
                 target.unwrap_or_else(|error| panic!("{}: {link}: {error}", page.display()));
             let is_page = target
                 .extension()
                 .is_some_and(|extension| extension == "md");
+            if !anchor.is_empty() {
+                let found = headings(&fs::read_to_string(&target).unwrap());
+                assert!(found.contains(anchor), "{}: {link}", page.display());
+            }
             if is_page && !seen.contains(&target) {
                 open.push(target);
             }
@@ -92,6 +116,31 @@ fn every_document_is_reached_from_the_readme_by_links_that_lead_somewhere() {
             let page = entry.unwrap().path();
             assert!(page.is_dir() || seen.contains(&page), "{}", page.display());
         }
+    }
+}
+
+#[test]
+fn every_reason_for_a_refused_line_and_every_exit_code_is_documented() {
+    for reason in [
+        Refusal::Busy,
+        Refusal::DeadLettered,
+        Refusal::NotStored,
+        Refusal::SpoolFull,
+        Refusal::TooLong,
+    ] {
+        let row = format!("| `{}` |", reason.as_str());
+        assert!(README.contains(&row), "{row}");
+    }
+    let (_, codes) = CONFIGURATION.split_once("## Exit codes").unwrap();
+    for code in [
+        exit::OK,
+        exit::USAGE,
+        exit::UNAVAILABLE,
+        exit::SOFTWARE,
+        exit::TEMPFAIL,
+        exit::CONFIG,
+    ] {
+        assert!(codes.contains(&format!("| {code} |")), "{code}");
     }
 }
 

@@ -10,7 +10,7 @@ pub(super) const TOP: [Key; 1] = [Key {
     default: "`\"10s\"`",
     range: "1s to 1h",
     effect: "deadline of an ordered stop (SIGTERM, SIGINT); what is not delivered by then \
-            stays in the spool",
+            stays in the spool; has to be below `TimeoutStopSec` of the unit, 30 s",
 }];
 
 /// `[spool]`
@@ -21,7 +21,8 @@ pub(super) const SPOOL: [Key; 11] = [
         also: &[],
         default: "required",
         range: "",
-        effect: "directory of the queue; made when missing, mode 0700; `--spool-dir` wins",
+        effect: "directory of the queue; made when missing, mode 0700 (one that is there keeps its \
+            mode); `--spool-dir` wins",
     },
     Key {
         name: "max_bytes",
@@ -29,7 +30,7 @@ pub(super) const SPOOL: [Key; 11] = [
         also: &[],
         default: "`\"10GiB\"`",
         range: "8MiB to 64TiB",
-        effect: "most bytes the directory may take, dead letters included",
+        effect: "most bytes the directory may take, dead letters included, `quarantine/` not",
     },
     Key {
         name: "min_free",
@@ -103,8 +104,8 @@ pub(super) const SPOOL: [Key; 11] = [
         also: &[],
         default: "`\"256MiB\"`",
         range: "1MiB to 1TiB",
-        effect: "most bytes of events that Kafka refused for good; lowered to a quarter of a \
-            small `max_bytes`",
+        effect: "most bytes of dead letters, the events that cannot be delivered; at the limit \
+            they stay in the queue; lowered to a quarter of a small `max_bytes`",
     },
 ];
 

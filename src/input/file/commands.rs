@@ -1,7 +1,7 @@
 //! What an operator can ask of the followed files: show them, move a checkpoint, forget one.
 //!
 //! Says what a change would lose or double, and makes it only when that is wanted. The
-//! answers are what the control socket sends; see docs/operations.md.
+//! answers are what the control socket sends; docs/tailing.md has them in words.
 
 use std::time::Instant;
 

@@ -3,9 +3,11 @@
 //! Says when metadata is asked for, and passes on what it says. Does not send batches.
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use super::super::backoff::Backoff;
@@ -17,6 +19,23 @@ use super::super::wire::Metadata;
 use super::super::{ConnectionStatus, TopicPartition};
 use super::{Actor, Event, Leader};
 use crate::config::HostPort;
+
+/// Starts a task that the producer cannot do without: when it panics, as only a bug makes it,
+/// the actor is told.
+pub(super) fn start_vital(
+    events: mpsc::WeakUnboundedSender<Event>,
+    task: impl Future<Output = ()> + Send + 'static,
+) {
+    tokio::spawn(async move {
+        // Nothing of the task is looked at afterwards.
+        let ended = AssertUnwindSafe(task).catch_unwind().await;
+        if ended.is_err()
+            && let Some(events) = events.upgrade()
+        {
+            let _ = events.send(Event::Broken);
+        }
+    });
+}
 
 impl Actor {
     pub(super) fn start_control(&mut self) {
@@ -30,7 +49,8 @@ impl Actor {
         };
         let connector = self.connector.clone();
         let rng = self.rng.fork();
-        tokio::spawn(ControlTask::new(connector, mailbox, emit, rng).run());
+        let task = ControlTask::new(connector, mailbox, emit, rng);
+        start_vital(self.events.clone(), task.run());
     }
 
     /// `refused` has the words for topics that could not be created.
@@ -147,7 +167,7 @@ impl Actor {
             emit,
             rng: self.rng.fork(),
         };
-        tokio::spawn(body.run());
+        start_vital(self.events.clone(), body.run());
         let leader = Leader {
             task,
             address,
@@ -172,5 +192,20 @@ impl Actor {
             self.metadata.asked_at = Some(now.mono);
             self.ask(Ask::Metadata(self.topics.keys().cloned().collect()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_told_of_and_one_that_ends_is_not() {
+        let (events, mut mailbox) = mpsc::unbounded_channel();
+        start_vital(events.downgrade(), async {});
+        start_vital(events.downgrade(), async { panic!("a bug") });
+        assert!(matches!(mailbox.recv().await, Some(Event::Broken)));
+        drop(events);
+        assert!(mailbox.recv().await.is_none());
     }
 }

@@ -57,6 +57,8 @@ pub(super) enum Event {
         words: String,
     },
     Coordinator(News),
+    /// One of the tasks has ended in a panic.
+    Broken,
     Close {
         deadline: Duration,
         done: oneshot::Sender<()>,
@@ -97,6 +99,8 @@ pub(super) struct Actor {
     /// Something has happened since the status was made.
     status_stale: bool,
     closing: Option<(Instant, oneshot::Sender<()>)>,
+    /// A part is missing: it ends, so that somebody notices and starts everything again.
+    is_broken: bool,
 }
 
 /// When metadata is asked for.
@@ -164,10 +168,11 @@ impl Actor {
             status_due: Instant::now(),
             status_stale: true,
             closing: None,
+            is_broken: false,
         }
     }
 
-    /// Runs until closed, or until every handle is gone.
+    /// Runs until closed, until every handle is gone, or until a task of it panics.
     pub(super) async fn run(mut self, mut mailbox: mpsc::UnboundedReceiver<Event>) {
         self.start_control();
         self.start_coordinator();
@@ -193,7 +198,7 @@ impl Actor {
             self.act(now);
             self.transact(now);
             self.ask_metadata(now);
-            if self.closed(now) {
+            if self.is_broken || self.closed(now) {
                 return;
             }
             if self.status_stale && self.status_due <= now.mono {
@@ -236,6 +241,7 @@ impl Actor {
                     transact.handle(event, now);
                 }
             }
+            Event::Broken => self.is_broken = true,
             Event::Want(topic) => self.want(&topic, now),
             Event::Forget(topic) => self.forget_topic(&topic, now),
             Event::Broker(event) => self.broker(event, now),

@@ -132,7 +132,7 @@ impl Actor {
         let connector = self.connector.clone();
         let config = transact.config.clone();
         let task = CoordinatorTask::new(connector, config, mailbox, emit, self.rng.fork());
-        tokio::spawn(task.run());
+        super::fleet::start_vital(self.events.clone(), task.run());
     }
 
     /// Carries out what the machine wants done, and what follows from it.

@@ -6,7 +6,7 @@ use toml::de::DeValue;
 
 use crate::config::parse::Context;
 use crate::config::section::{Entry, Section};
-use crate::config::{Secret, SecretSource};
+use crate::config::{Secret, SecretError, SecretSource};
 
 /// The source of a secret: the text itself, or a table that names where it is.
 pub(super) fn read_secret(
@@ -53,10 +53,16 @@ pub(super) fn read_secret(
             return None;
         }
     };
-    if context.probe_files
-        && let Err(error) = source.read()
-    {
-        section.fault(key, entry.value.span(), &error.to_string(), None);
+    if context.probe_files {
+        match source.read() {
+            Ok(_) => {}
+            // Whoever checks by hand sees none, and the daemon does: no mistake of the file's.
+            Err(error @ SecretError::NoCredentials(_)) => {
+                let what = format!("not looked at: {error}");
+                section.caution(key, entry.value.span(), &what, None);
+            }
+            Err(error) => section.fault(key, entry.value.span(), &error.to_string(), None),
+        }
     }
     Some(source)
 }

@@ -252,6 +252,26 @@ fn probing_names_files_that_are_missing_exposed_or_no_pem() {
 }
 
 #[test]
+fn a_credential_that_only_the_unit_sees_is_a_warning_and_an_unset_variable_a_mistake() {
+    let probing = Context {
+        probe_files: true,
+        ..Context::default()
+    };
+    let of = |source: &str| {
+        let key = format!("ssl.certificate.pem = \"MIIB\"\nssl.key.pem = {source}");
+        [sasl("SASL_SSL", source), key].map(|lines| with_kafka(&lines, &probing))
+    };
+    let [password, key] = of("{ credential = \"absent\" }");
+    let told = password.unwrap().warnings.to_string();
+    assert!(told.contains("not looked at: credential"), "{told}");
+    let told = key.unwrap_err().to_string();
+    assert!(told.contains("warning: [kafka] ssl.key.pem"), "{told}");
+    assert!(!told.contains("error: [kafka] ssl.key"), "{told}");
+    let [password, ..] = of("{ env = \"SPOOLWAY_TEST_IS_NOT_SET\" }");
+    assert!(password.is_err());
+}
+
+#[test]
 fn an_inline_password_is_never_printed_and_warned_about_in_an_open_file() {
     let exposed = Context {
         text_exposed: true,

@@ -1,5 +1,6 @@
 //! The `ssl.*` properties: whom we trust, who we are, and what is not verified.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -275,7 +276,7 @@ fn read_identity(
     if context.probe_files {
         probe_certificates(section, &chain, CHAIN);
         if let Err(error) = key.get_ref().private_key(password.as_ref()) {
-            section.fault(KEY, key.span(), &error.to_string(), None);
+            unusable(section, KEY, key.span(), &error);
         }
     }
     Some(TlsIdentity {
@@ -293,12 +294,19 @@ fn probe_certificates(section: &mut Section<'_, '_>, source: &Spanned<PemSource>
         facts.collect()
     });
     match facts {
-        Err(error) => section.fault(key, source.span(), &error.to_string(), None),
+        Err(error) => unusable(section, key, source.span(), &error),
         Ok(facts) => {
             for words in facts.iter().filter_map(|f| trouble(f, SystemTime::now())) {
                 section.caution(key, source.span(), &words, None);
             }
         }
+    }
+}
+
+/// A secret that cannot be read was told where it stands.
+fn unusable(section: &mut Section<'_, '_>, key: &str, span: Range<usize>, error: &PemError) {
+    if !matches!(error, PemError::Secret(_)) {
+        section.fault(key, span, &error.to_string(), None);
     }
 }
 

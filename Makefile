@@ -77,6 +77,7 @@ container: static
 	scripts/container.sh $(TARGET)
 
 # The .deb and the .rpm in a fresh Debian 12 that boots; as root, takes some minutes.
+# SPOOLWAY_OLD_DEB=PATH adds the upgrade from an older package, and the way back.
 test-package: deb rpm
 	scripts/setup.sh --package
 	lintian --fail-on error,warning target/debian/spoolway_*.deb

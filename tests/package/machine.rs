@@ -15,6 +15,12 @@ use tempfile::TempDir;
 /// Longest time from power-on to a system that runs; a busy machine is slow.
 const BOOT: Duration = Duration::from_secs(120);
 
+/// Longest time until the processes of a machine that is off are gone.
+const GONE: Duration = Duration::from_secs(10);
+
+/// What the names of our cgroups begin with; the id of the test follows.
+const GROUP: &str = "spoolway-test-";
+
 /// Where the host has cgroup v2, alone or beside v1.
 const CGROUPS: [&str; 2] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
 
@@ -98,8 +104,9 @@ fn told(words: &[&str], output: Output) -> Result<String> {
 impl Machine {
     /// Boots it and waits until it runs.
     pub(crate) fn boot() -> Result<Self> {
-        let cgroup = cgroup_v2().context("no cgroup v2")?;
-        let cgroup = cgroup.join(format!("spoolway-test-{}", std::process::id()));
+        let cgroups = cgroup_v2().context("no cgroup v2")?;
+        remove_leftovers(&cgroups)?;
+        let cgroup = cgroups.join(format!("{GROUP}{}", std::process::id()));
         let mut machine = Self {
             folder: TempDir::new()?,
             cgroup,
@@ -242,9 +249,35 @@ impl Drop for Machine {
         for name in ["root", "spool"] {
             let _ = host(&["umount", &self.text(name)]);
         }
-        let groups = self.cgroup.display().to_string();
-        let _ = host(&[
-            "find", &groups, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";",
-        ]);
+        // Those that were killed are not gone at once.
+        let _ = wait_for(GONE, "an empty cgroup", || Ok(!is_populated(&self.cgroup)));
+        remove_groups(&self.cgroup);
     }
+}
+
+/// Whether a process is in it or below. What is not there has none.
+fn is_populated(group: &Path) -> bool {
+    let events = fs::read_to_string(group.join("cgroup.events"));
+    events.is_ok_and(|events| events.contains("populated 1"))
+}
+
+/// Removes a cgroup without processes, those below it first.
+fn remove_groups(group: &Path) {
+    let group = group.display().to_string();
+    let _ = host(&["find", &group, "-depth", "-type", "d", "-delete"]);
+}
+
+/// Removes what runs that were killed have left in this folder.
+fn remove_leftovers(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let ours = entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(GROUP.as_bytes());
+        if ours && !is_populated(&entry.path()) {
+            remove_groups(&entry.path());
+        }
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! The .deb through its whole life in a fresh Debian 12 that boots: installed, configured,
 //! watched, reloaded, upgraded with events in the spool and under writers, removed, purged.
-//! The .rpm's life is in `rpm.rs`.
+//! The .rpm's life is in `rpm.rs`, the upgrade from an older build in `older.rs`.
 //!
 //! Run by `make test-package`, not by `cargo test`: it needs root and takes minutes. Where
 //! it cannot run it says so and passes.
@@ -14,6 +14,7 @@
 
 mod machine;
 mod next;
+mod older;
 mod rpm;
 mod writers;
 
@@ -82,6 +83,14 @@ fn step(what: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
     let word = if result.is_ok() { "ok" } else { "FAILED" };
     eprintln!("{word:>7} {:>6.1?} {what}", started.elapsed());
     result
+}
+
+/// A package's sample with these brokers, further lines of `[kafka]`, and durable acks.
+fn adapted(sample: &str, bootstrap: &str, kafka: &str) -> String {
+    let broker = format!("bootstrap.servers = \"{bootstrap}\"\n{kafka}");
+    sample
+        .replace("bootstrap.servers = \"localhost:9092\"", &broker)
+        .replace("#ack = \"none\"", "ack = \"durable\"")
 }
 
 struct Life {
@@ -155,10 +164,7 @@ impl Life {
     }
 
     fn configure(&self, bootstrap: &str, kafka: &str) -> Result<()> {
-        let broker = format!("bootstrap.servers = \"{bootstrap}\"\n{kafka}");
-        let text = SAMPLE
-            .replace("bootstrap.servers = \"localhost:9092\"", &broker)
-            .replace("#ack = \"none\"", "ack = \"durable\"");
+        let text = adapted(SAMPLE, bootstrap, kafka);
         self.machine.write(CONFIG, &text)
     }
 

@@ -7,7 +7,7 @@ use anyhow::Result;
 use spoolway_test_support::daemon::Writer;
 
 use crate::machine::Machine;
-use crate::{CONFIG, NOWHERE, SAMPLE, SOCKET, UNIT, next, package, spool_has_data, step};
+use crate::{CONFIG, NOWHERE, SAMPLE, SOCKET, UNIT, adapted, next, package, spool_has_data, step};
 
 const FIRST: &str = "/spoolway.rpm";
 const NEXT: &str = "/spoolway-next.rpm";
@@ -79,10 +79,7 @@ impl Life {
     }
 
     fn upgrade(&self) -> Result<()> {
-        let text = SAMPLE
-            .replace("localhost:9092", NOWHERE)
-            .replace("#ack = \"none\"", "ack = \"durable\"")
-            + MARK;
+        let text = adapted(SAMPLE, NOWHERE, "") + MARK;
         self.machine.write(CONFIG, &text)?;
         self.systemctl(&["enable", "--now", "spoolway.socket", UNIT])?;
         let mut writer = Writer::connect(&self.machine.inside(SOCKET))?;

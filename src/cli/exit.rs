@@ -14,7 +14,8 @@ pub const SOFTWARE: u8 = 70;
 pub const TEMPFAIL: u8 = 75;
 /// `EX_CONFIG`: the configuration is refused.
 pub const CONFIG: u8 = 78;
-/// `EX_DATAERR`: `kafka test`: a topic takes less than is sent, or the clocks differ.
+/// `EX_DATAERR`: `kafka test`: a topic takes less than is sent, a setting is beyond what the
+/// brokers allow, or the clocks differ.
 pub const WRONG_DATA: u8 = 65;
 /// `EX_NOINPUT`: `kafka test`: a topic does not exist.
 pub const NO_TOPIC: u8 = 66;
@@ -36,7 +37,7 @@ pub(super) fn of_kind(kind: Kind) -> u8 {
         Kind::Login => NO_LOGIN,
         Kind::Topic => NO_TOPIC,
         Kind::Permission => NO_PERMISSION,
-        Kind::Size | Kind::Clock => WRONG_DATA,
+        Kind::Size | Kind::Setting | Kind::Clock => WRONG_DATA,
         Kind::Partition | Kind::Time => TEMPFAIL,
     }
 }

@@ -236,18 +236,43 @@ impl Sink {
     }
 }
 
-/// The known name that `wrong` was most likely meant to be.
+/// The known name that one slip of the finger makes into `wrong`.
+pub(super) fn slip_of<'k>(
+    wrong: &str,
+    known: impl IntoIterator<Item = &'k str>,
+) -> Option<&'k str> {
+    // A key of another program has other signs between its words.
+    let plain = |name: &str| name.to_lowercase().replace(['-', '_'], ".");
+    let wrong = plain(wrong);
+    let is_slip = |name: &&str| strsim::osa_distance(&wrong, &plain(name)) <= 1;
+    let score = |name: &str| strsim::jaro_winkler(&wrong, &plain(name));
+    let slips = known.into_iter().filter(is_slip);
+    slips.max_by(|a, b| score(a).total_cmp(&score(b)))
+}
+
+/// The known name that `wrong` was most likely meant to be: one slip away, or the end of it,
+/// as `key` of `message_key`, or a similar one.
 pub(super) fn nearest<'k>(
     wrong: &str,
     known: impl IntoIterator<Item = &'k str>,
 ) -> Option<&'k str> {
     let lower = wrong.to_lowercase();
-    known
-        .into_iter()
-        .map(|name| (strsim::jaro_winkler(&lower, &name.to_lowercase()), name))
-        .filter(|(score, _)| *score >= SIMILAR)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
+    let known: Vec<&str> = known.into_iter().collect();
+    let names = || known.iter().copied();
+    let ends = names().filter(|name| {
+        let before = lower.strip_suffix(&name.to_lowercase());
+        before.is_some_and(|before| before.ends_with(['_', '-', '.']))
+    });
+    let similar = || {
+        names()
+            .map(|name| (strsim::jaro_winkler(&lower, &name.to_lowercase()), name))
+            .filter(|(score, _)| *score >= SIMILAR)
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .map(|(_, name)| name)
+    };
+    slip_of(wrong, names())
+        .or_else(|| ends.max_by_key(|name| name.len()))
+        .or_else(similar)
 }
 
 #[cfg(test)]

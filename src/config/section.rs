@@ -12,7 +12,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::keys::is_secret;
-use super::report::{Sink, nearest};
+use super::report::{Sink, nearest, slip_of};
 
 /// Deepest nesting of dotted keys that is flattened; Kafka's longest name has 7 parts.
 const DEPTH_MAX: usize = 16;
@@ -215,6 +215,11 @@ impl<'a, 's> Section<'a, 's> {
         for (key, entry) in self.rest() {
             self.unknown(&key, &entry, &[]);
         }
+    }
+
+    /// Whether one slip of the finger makes it of a key that was asked for.
+    pub(super) fn is_slip(&self, key: &str) -> bool {
+        slip_of(key, self.known.iter().copied()).is_some()
     }
 
     /// Reports one unknown key, with the nearest of the known names and of `more`.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
@@ -26,10 +27,11 @@ use crate::spool::{Appender, Checkpoints};
 const FIRST_LOOK: Duration = Duration::from_secs(5);
 
 /// The inputs, running.
-#[derive(Default)]
 pub(super) struct Inputs {
     /// Each ends after a stop was asked for.
-    pub(super) running: Vec<JoinHandle<Vec<Parked>>>,
+    pub(super) running: Vec<JoinHandle<()>>,
+    /// Connections at rest, from the stop on; as many as there were connections at most.
+    pub(super) parked: UnboundedReceiver<Parked>,
     pub(super) sockets: Vec<(Arc<str>, Arc<InputStats>)>,
     pub(super) files: Vec<(Arc<str>, Arc<FileStats>)>,
     /// Asks the thread that follows files, when there is one.
@@ -60,8 +62,22 @@ pub(super) fn start(
         error!(path = %path.display(), "a socket was handed over and no input has its path; \
             writers wait there for ever");
     }
-    let mut inputs = Inputs::default();
-    start_sockets(&mut inputs, bound, config, handed, appender, stop);
+    let (parking, parked) = unbounded_channel();
+    let mut inputs = Inputs {
+        running: Vec::new(),
+        parked,
+        sockets: Vec::new(),
+        files: Vec::new(),
+        tail: None,
+    };
+    start_sockets(
+        &mut inputs,
+        bound,
+        config,
+        (handed, parking),
+        appender,
+        stop,
+    );
     if !files.is_empty() {
         let settings = Settings {
             inputs: files,
@@ -85,7 +101,6 @@ pub(super) fn start(
                 // Where the spool refuses what was read, the sockets go on all the same.
                 stop.asked().await;
             }
-            Vec::new()
         }));
     }
     Ok(inputs)
@@ -95,7 +110,7 @@ fn start_sockets(
     inputs: &mut Inputs,
     bound: Vec<(Arc<str>, &UnixConfig, BoundSocket)>,
     config: &Config,
-    mut handed: Handed,
+    (mut handed, parking): (Handed, UnboundedSender<Parked>),
     appender: &Appender,
     stop: &Stop,
 ) {
@@ -108,11 +123,11 @@ fn start_sockets(
         let stats = Arc::new(InputStats::default());
         let running = unix::run(
             socket,
-            name.clone(),
-            unix.clone(),
+            (name.clone(), unix.clone()),
             shared.clone(),
             stats.clone(),
             handed.take_parked(&name),
+            parking.clone(),
             stop.clone(),
         );
         inputs.running.push(tokio::spawn(running));

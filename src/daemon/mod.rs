@@ -8,6 +8,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
@@ -120,7 +121,8 @@ struct Daemon {
     producer: Producer,
     watched: Arc<Watched>,
     stopper: Stopper,
-    inputs: Vec<JoinHandle<Vec<Parked>>>,
+    inputs: Vec<JoinHandle<()>>,
+    parked: UnboundedReceiver<Parked>,
     control: JoinHandle<()>,
 }
 
@@ -200,6 +202,7 @@ impl Daemon {
             watched,
             stopper,
             inputs: inputs.running,
+            parked: inputs.parked,
             control,
         })
     }
@@ -307,19 +310,19 @@ impl Daemon {
         info!("stopped");
     }
 
-    async fn stop_in_order(self, deadline: Instant) {
+    async fn stop_in_order(mut self, deadline: Instant) {
         self.stopper.stop();
         let half = deadline - self.config.stop_timeout / 2;
-        let mut parked = Vec::new();
         for input in self.inputs {
             // Writers that wait for their acks get half of the time.
-            match tokio::time::timeout_at(half.into(), input).await {
-                Ok(rests) => parked.extend(rests.unwrap_or_default()),
-                Err(_) => warn!("an input did not end in time; its writers are cut off"),
+            if tokio::time::timeout_at(half.into(), input).await.is_err() {
+                warn!("an input did not end in time; writers that wait for acks are cut off");
             }
         }
+        let parked: Vec<Parked> = std::iter::from_fn(|| self.parked.try_recv().ok()).collect();
         systemd::park(&parked);
         drop(parked);
+        self.parked.close();
         self.control.abort();
         let drain = self
             .watched

@@ -93,7 +93,7 @@ impl State {
             return false;
         }
         self.expiry_look = now + LOOK;
-        let waiting = self.unplaced.next_block(0);
+        let waiting = self.unplaced.next(0);
         let first = waiting.unwrap_or_else(|| self.cursor.position());
         let block = match self.cursor.reread(first) {
             Ok(block) => block,
@@ -103,7 +103,7 @@ impl State {
                 return false;
             }
         };
-        let Some(block) = block.filter(|block| waiting.is_none() || block.first() == first) else {
+        let Some(block) = block.filter(|block| waiting.is_none() || block.first() <= first) else {
             return false;
         };
         let expired = |received| ages.over(received);
@@ -117,7 +117,8 @@ impl State {
             self.place(&block, Pass::Main, &cluster, now);
         }
         // The block is done with, or what is left of it is younger.
-        let more = self.unplaced.next_block(0) != Some(first);
+        let waiting = self.unplaced.next(0);
+        let more = waiting.is_none_or(|next| next >= block.end());
         if more {
             self.expiry_look = now;
         }

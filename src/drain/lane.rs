@@ -66,7 +66,7 @@ pub(super) struct Lane {
     term: u32,
     /// Batches of an earlier term are still under way.
     ending: bool,
-    /// Set while events of this lane are unplaced: no block before it has one.
+    /// Set while events of this lane are unplaced: none before it is.
     lag: Option<Seq>,
     left: bool,
     full_since: Option<Instant>,
@@ -107,7 +107,7 @@ impl Lane {
         &self.to
     }
 
-    /// First block that may hold unplaced events of this lane.
+    /// Where unplaced events of this lane may begin.
     pub(super) fn lag(&self) -> Option<Seq> {
         self.lag
     }
@@ -126,12 +126,12 @@ impl Lane {
         }
     }
 
-    /// The blocks of `window` were read again; only the last had unplaced events, and the
-    /// one after is `next`.
-    pub(super) fn advance(&mut self, window: &RangeInclusive<Seq>, next: Option<Seq>) {
+    /// The block at `first` was read again, the only one of `window` with unplaced events; the
+    /// next such event is `next`.
+    pub(super) fn advance(&mut self, window: &RangeInclusive<Seq>, first: Seq, next: Option<Seq>) {
         let left = std::mem::take(&mut self.left);
         if self.lag.is_some_and(|lag| window.contains(&lag)) {
-            self.lag = if left { Some(*window.end()) } else { next };
+            self.lag = if left { Some(first) } else { next };
         }
     }
 

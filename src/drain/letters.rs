@@ -60,11 +60,11 @@ impl State {
                 warn!(error = %failure, "cannot store dead letters; their events stay");
                 self.status.last_error = Some(failure.to_string());
                 for (topic, seq, copies) in notes {
-                    let block = self.mark(seq);
+                    self.unplaced.mark(seq);
                     for copy in copies {
                         self.copies.came_back(seq, copy);
                     }
-                    self.lanes.named(&topic).pause(block, now);
+                    self.lanes.named(&topic).pause(seq, now);
                 }
                 false
             }

@@ -2,6 +2,7 @@
 //!
 //! What becomes of one event is in `event`. Does not send batches and does not see answers.
 
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use tracing::{error, warn};
@@ -51,18 +52,20 @@ impl State {
             .filter_map(|topic| topic.lagging_from(view_of(&cluster, &topic.name), now))
             .min();
         let Some(from) = from else { return false };
-        let Some(first) = self.unplaced.next_block(from) else {
-            self.advance(from, Seq::MAX, None);
+        let Some(first) = self.unplaced.next(from) else {
+            self.advance(from..=Seq::MAX, from, None);
             return true;
         };
         match self.cursor.reread(first) {
-            Ok(Some(block)) if block.first() == first => {
+            Ok(Some(block)) if block.first() <= first => {
                 self.place(&block, Pass::Lagging, &cluster, now);
+                let next = self.unplaced.next(block.end());
+                self.advance(from..=block.end() - 1, block.first(), next);
             }
-            // Resolved meanwhile, or lost to damage: nothing of it is left to place.
-            Ok(_) => {
-                self.unplaced.forget(first);
-                self.copies.forget_block(first);
+            Ok(block) => {
+                self.are_gone(first, block.map_or(Seq::MAX, |block| block.first()));
+                let next = self.unplaced.next(first);
+                self.advance(from..=first, first, next);
             }
             Err(failure) => {
                 error!(error = %failure, "cannot read the spool; trying again");
@@ -70,13 +73,21 @@ impl State {
                 return false;
             }
         }
-        self.advance(from, first, self.unplaced.next_block(first + 1));
         true
     }
 
-    fn advance(&mut self, from: Seq, first: Seq, next: Option<Seq>) {
+    /// The events `first..end` were resolved meanwhile, or lost to damage: nothing of them is
+    /// left to place.
+    fn are_gone(&mut self, first: Seq, end: Seq) {
+        while let Some(seq) = self.unplaced.next(first).filter(|seq| *seq < end) {
+            self.unplaced.clear(seq);
+            self.copies.forget(seq);
+        }
+    }
+
+    fn advance(&mut self, window: RangeInclusive<Seq>, first: Seq, next: Option<Seq>) {
         for topic in self.lanes.topics_mut() {
-            topic.advance(from, first, next);
+            topic.advance(&window, first, next);
         }
     }
 
@@ -137,29 +148,24 @@ impl State {
     /// Places each event of `block` that is neither resolved nor in a batch.
     pub(super) fn place(&mut self, block: &Block, pass: Pass, cluster: &ClusterView, now: Instant) {
         let span = block.range();
-        if pass == Pass::Main {
-            self.note_block(span);
-        }
         let untouched = pass == Pass::Main && self.cursor.is_untouched(block);
         let topics = self.settings.router.topics();
         let ages = Ages::new(self.settings.delivery_timeout, now);
         let placing = Placing::new(pass, span, topics, cluster, ages, now);
         let mut given_up = GivenUp::default();
         for event in block.events() {
-            if pass != Pass::Main && !self.unplaced.contains(span.first, event.seq) {
+            if pass != Pass::Main && !self.unplaced.contains(event.seq) {
                 continue;
             }
             if !untouched && !self.cursor.is_unresolved(event.seq) {
-                self.unplaced.clear(span.first, event.seq);
+                self.unplaced.clear(event.seq);
                 self.copies.forget(event.seq);
                 continue;
             }
             let placed = self.place_event(&event, &placing, &mut given_up);
             match (placed, pass) {
-                (true, Pass::Lagging | Pass::Expiring) => {
-                    self.unplaced.clear(span.first, event.seq)
-                }
-                (false, Pass::Main) => self.unplaced.mark(span, event.seq),
+                (true, Pass::Lagging | Pass::Expiring) => self.unplaced.clear(event.seq),
+                (false, Pass::Main) => self.unplaced.mark(event.seq),
                 _ => {}
             }
         }

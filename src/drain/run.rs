@@ -2,7 +2,6 @@
 //!
 //! Owns the state; how events are placed and settled is in `place`, `event` and `settle`.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
@@ -20,7 +19,7 @@ use super::transact::Run;
 use super::unplaced::Unplaced;
 use super::{Message, Settings};
 use crate::kafka::{Producer, TopicView};
-use crate::proof::{CopyId, Seq, SeqRange};
+use crate::proof::CopyId;
 use crate::route::Scratch;
 use crate::spool::{Cursor, DeadLetters};
 
@@ -66,8 +65,6 @@ pub(super) struct State {
     pub(super) spots: Vec<(CopyId, Spot)>,
     /// With transactions only: then nothing is placed but by it.
     pub(super) run: Option<Run>,
-    /// Blocks read so far that may have unresolved events: first event and count.
-    blocks: BTreeMap<Seq, u32>,
     pub(super) pool: BuilderPool,
     pub(super) stable_id: StableId,
     /// Memory of the routes.
@@ -125,7 +122,6 @@ impl State {
             copy_ids: Vec::new(),
             copies_full: false,
             spots: Vec::new(),
-            blocks: BTreeMap::new(),
             pool: BuilderPool::default(),
             stable_id: StableId::new(spool_id),
             scratch: Scratch::default(),
@@ -250,7 +246,7 @@ impl State {
             .iter()
             .for_each(|topic| self.producer.want_topic(topic));
         // Events that wait for a topic may have another now, so each looks for them.
-        if let Some(first) = self.unplaced.next_block(0) {
+        if let Some(first) = self.unplaced.next(0) {
             self.lanes.routed_lag_from(first);
         }
     }
@@ -322,28 +318,9 @@ impl State {
     fn save(&mut self, now: Instant) {
         if self.unsaved && now.saturating_duration_since(self.saved_at) >= SAVE_INTERVAL {
             self.cursor.checkpoint();
-            self.blocks = self.blocks.split_off(&self.first_block());
             self.unsaved = false;
             self.saved_at = now;
         }
-    }
-
-    /// First event of the oldest block that has an unresolved one.
-    fn first_block(&self) -> Seq {
-        let watermark = self.cursor.watermark();
-        self.block_of(watermark)
-            .map_or(watermark, |block| block.first)
-    }
-
-    /// Notes a block that was read.
-    pub(super) fn note_block(&mut self, block: SeqRange) {
-        self.blocks.insert(block.first, block.count);
-    }
-
-    /// The block that holds `seq`, if it was read and is not resolved.
-    pub(super) fn block_of(&self, seq: Seq) -> Option<SeqRange> {
-        let (&first, &count) = self.blocks.range(..=seq).next_back()?;
-        Some(SeqRange { first, count }).filter(|block| seq < block.end())
     }
 
     /// Encoded and open bytes together.

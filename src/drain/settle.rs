@@ -113,24 +113,15 @@ impl State {
     pub(super) fn give_back(&mut self, to: &TopicPartition, ranges: &[SeqRanges]) {
         let mut first = None;
         for (seq, copy) in ranges.iter().flat_map(SeqRanges::copies) {
-            let block = self.mark(seq);
+            self.unplaced.mark(seq);
             self.copies.came_back(seq, copy);
-            first = Some(first.map_or(block, |first: Seq| first.min(block)));
+            first = Some(first.map_or(seq, |first: Seq| first.min(seq)));
         }
         if let Some(first) = first {
             self.lanes
                 .named(&to.topic)
                 .lane_lags_from(to.partition, first);
         }
-    }
-
-    /// Marks one event; returns the first sequence of its block.
-    pub(super) fn mark(&mut self, seq: Seq) -> Seq {
-        let Some(span) = self.block_of(seq) else {
-            return seq;
-        };
-        self.unplaced.mark(span, seq);
-        span.first
     }
 
     pub(super) fn refused(

@@ -3,6 +3,7 @@
 //! Decides by the cluster view it is given; holds no events of its own.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -157,16 +158,15 @@ impl Topic {
         }
     }
 
-    /// Block `first` was read again, and no block from `from` to it holds unplaced events:
-    /// whoever left none in it goes on to `next`.
-    pub(super) fn advance(&mut self, from: Seq, first: Seq, next: Option<Seq>) {
-        let window = from..=first;
+    /// The block at `first` was read again, and no other event of `window`, which ends with it,
+    /// is unplaced: whoever left none in it goes on to `next`.
+    pub(super) fn advance(&mut self, window: &RangeInclusive<Seq>, first: Seq, next: Option<Seq>) {
         let left = std::mem::take(&mut self.left);
         if self.lag.is_some_and(|lag| window.contains(&lag)) {
             self.lag = if left { Some(first) } else { next };
         }
         for lane in self.lanes.values_mut() {
-            lane.advance(&window, next);
+            lane.advance(window, first, next);
         }
     }
 
@@ -212,9 +212,9 @@ impl Topic {
         });
     }
 
-    /// Leaves the topic alone for a while, with events of `block` that are unplaced again.
-    pub(super) fn pause(&mut self, block: Seq, now: Instant) {
-        self.lag_from(block);
+    /// Leaves the topic alone for a while, with events from `first` on that are unplaced again.
+    pub(super) fn pause(&mut self, first: Seq, now: Instant) {
+        self.lag_from(first);
         self.left = true;
         self.paused_until = Some(now + PAUSE);
     }

@@ -212,7 +212,6 @@ impl State {
     /// run is full. True when any was placed.
     fn fill_from(&mut self, run: &mut Run, block: Arc<Block>, now: Instant) -> bool {
         let cluster = self.producer.cluster();
-        self.note_block(block.range());
         let untouched = self.cursor.is_untouched(&block);
         // A lane that lags is passed over by the main pass. Here nothing is passed over: what
         // has no place now is tried again, as by the lagging pass.

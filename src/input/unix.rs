@@ -13,6 +13,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::{JoinError, JoinSet};
 use tracing::{info, warn};
 
@@ -221,21 +222,21 @@ struct Input {
     stats: Arc<InputStats>,
     stop: Stop,
     connections: JoinSet<Option<(UnixStream, Rest)>>,
-    /// Connections that wait for the next daemon.
-    rested: Vec<Parked>,
+    parking: UnboundedSender<Parked>,
 }
 
 /// Goes on with the connections in `parked`, accepts until `stop`, and returns when every
-/// connection has ended or rests; with those that rest.
+/// connection has ended or rests. One that rests goes to `parking` at once, whatever the
+/// others still wait for.
 pub async fn run(
     socket: BoundSocket,
-    name: Arc<str>,
-    config: UnixConfig,
+    (name, config): (Arc<str>, UnixConfig),
     shared: Shared,
     stats: Arc<InputStats>,
     parked: Vec<(StdUnixStream, Rest)>,
+    parking: UnboundedSender<Parked>,
     stop: Stop,
-) -> Vec<Parked> {
+) {
     info!(input = %name, path = %config.path.display(), resumed = parked.len(), "listening");
     let mut input = Input {
         name,
@@ -244,7 +245,7 @@ pub async fn run(
         stats,
         stop,
         connections: JoinSet::new(),
-        rested: Vec::new(),
+        parking,
     };
     for (stream, rest) in parked {
         let ready = stream.set_nonblocking(true);
@@ -255,7 +256,9 @@ pub async fn run(
     }
     input.accept_all(&socket).await;
     drop(socket);
-    input.rest().await
+    while let Some(ended) = input.connections.join_next().await {
+        input.end(ended);
+    }
 }
 
 impl Input {
@@ -294,14 +297,15 @@ impl Input {
         }
     }
 
-    /// Keeps what rests of a connection: it may hear of a stop before the input does.
+    /// Parks what rests of a connection: it may hear of a stop before the input does.
     fn end(&mut self, ended: Result<Option<(UnixStream, Rest)>, JoinError>) {
         self.count_open();
         if let Ok(Some((stream, rest))) = ended
             && let Ok(stream) = stream.into_std()
         {
             let input = self.name.clone();
-            self.rested.push(Parked {
+            // Once nobody takes it any more, it ends.
+            let _ = self.parking.send(Parked {
                 input,
                 stream,
                 rest,
@@ -321,13 +325,6 @@ impl Input {
         let serving = connection::serve(stream, decoder, begin, context, self.stop.clone());
         self.connections.spawn(serving);
         self.count_open();
-    }
-
-    async fn rest(mut self) -> Vec<Parked> {
-        while let Some(ended) = self.connections.join_next().await {
-            self.end(ended);
-        }
-        self.rested
     }
 }
 

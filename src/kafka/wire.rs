@@ -109,7 +109,7 @@ mod settings;
 
 pub(super) use admin::{Cluster, ClusterPartition, ClusterQuery, ClusterTopic};
 pub(super) use quorum::QuorumQuery;
-pub(super) use settings::{CreatedTopics, NewTopics, Settings, SettingsQuery};
+pub(super) use settings::{CreatedTopics, NewTopics, Settings, SettingsOf, SettingsQuery};
 
 /// Batches for one broker, at most one per partition, grouped by topic.
 #[derive(Debug)]

@@ -25,3 +25,13 @@ extern "C" fn sync_file_range(fd: c_int, _: off64_t, _: off64_t, _: c_uint) -> c
     // SAFETY: fdatasync takes any integer; a bad descriptor is answered with EBADF.
     unsafe { libc::fdatasync(fd) }
 }
+
+/// Has every sync of an open file fail from now on, as that of a disk that is gone.
+#[cfg(test)]
+pub(super) fn fail_syncs(descriptor: c_int) {
+    use std::os::fd::AsRawFd;
+    let other = std::fs::File::open("/dev/null").unwrap();
+    // SAFETY: dup2 takes any integers; what reads and writes the file meets `/dev/null`.
+    let replaced = unsafe { libc::dup2(other.as_raw_fd(), descriptor) };
+    assert_eq!(replaced, descriptor);
+}

@@ -248,6 +248,13 @@ impl Table {
         )
     }
 
+    /// The first unresolved event; every one before it is resolved.
+    pub(super) fn watermark(&self) -> Seq {
+        let mut generations = self.generations.values();
+        let first = generations.find_map(|g| g.first_unresolved_from(g.first));
+        first.unwrap_or(self.durable)
+    }
+
     /// Bytes of all databases.
     pub(super) fn file_bytes(&self) -> u64 {
         self.generations.values().map(|g| g.file_bytes).sum()

@@ -2,6 +2,7 @@
 //!
 //! Owns the limits on what waits for the committer. Writes nothing itself.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -11,6 +12,7 @@ use super::checkpoints::{Admission, Checkpoints};
 use super::delivery::Delivery;
 use super::error::AppendError;
 use super::mailbox::{Append, Mailbox, Note};
+use super::past::Before;
 use super::quota::FullReason;
 use super::shared::{Shared, lock};
 use crate::config::WhenFull;
@@ -243,6 +245,19 @@ impl Appender {
             .await
             .map(drop)
             .map_err(|_| AppendError::Closed)
+    }
+
+    /// Events that left the spool and are not with the broker (dead letters, dropped, lost),
+    /// of all since it was made. Never more than the next start finds, whatever comes.
+    pub fn given_up(&self) -> u64 {
+        self.shared.given_up.load(Ordering::Relaxed)
+    }
+
+    /// What became of the events that were in the spool when it was opened.
+    pub fn before(&self) -> Before {
+        let table = lock(&self.shared.table);
+        let past = &self.shared.past;
+        past.look(table.watermark(), table.counts().given_up())
     }
 
     async fn hand_over(&self, letter: Outgoing, want: Want) -> Result<Pending, AppendError> {

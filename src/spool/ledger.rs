@@ -35,7 +35,12 @@ pub struct Counts {
 impl Counts {
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.delivered + self.dead_lettered + self.dropped + self.lost
+        self.delivered + self.given_up()
+    }
+
+    /// Those that the broker does not have.
+    pub fn given_up(&self) -> u64 {
+        self.dead_lettered + self.dropped + self.lost
     }
 
     pub(super) fn add(&mut self, ending: Ending, events: u64) {

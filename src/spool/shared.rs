@@ -15,6 +15,7 @@ use super::checkpoints::CheckpointLoss;
 use super::delivery::Deliveries;
 use super::generations::Table;
 use super::histogram::Histogram;
+use super::past::Past;
 use super::quota::{FullReason, Quota};
 use super::reserve::Reserve;
 use crate::config::SpoolConfig;
@@ -116,6 +117,11 @@ pub(super) struct Shared {
     pub(super) meters: Mutex<Meters>,
     pub(super) wake: Mutex<Option<Wake>>,
     pub(super) full: watch::Sender<Option<FullReason>>,
+    /// Written once, by the start.
+    pub(super) past: Past,
+    /// Events that left the spool and are not with the broker, of all since it was made: as a
+    /// crash leaves it, so it may be behind the table. Written by the keeper.
+    pub(super) given_up: AtomicU64,
     /// Bytes of the dead-letter store, kept by it.
     pub(super) dead_bytes: AtomicU64,
     /// One past the last durable event; a copy of the table's for the cursor's quick look.
@@ -154,6 +160,8 @@ impl Shared {
             meters: Mutex::default(),
             wake: Mutex::new(None),
             full: watch::Sender::new(None),
+            past: Past::default(),
+            given_up: AtomicU64::new(0),
             dead_bytes: AtomicU64::new(0),
             durable: AtomicU64::new(durable),
             progress: AtomicU64::new(0),

@@ -48,6 +48,9 @@ pub(super) enum StoreError {
     /// sled gave up.
     #[error("store panicked: {0}")]
     Panicked(String),
+    /// The store has ended.
+    #[error("the store is closed")]
+    Closed,
     /// A flush did not reach `fdatasync`.
     #[error("flush does not reach fdatasync")]
     BarrierInactive,
@@ -83,14 +86,22 @@ impl std::ops::Deref for Value {
     }
 }
 
-/// An open database: numbered pages, and small records by key.
+/// An open database: numbered pages, and small records by key. However it ends, in
+/// [`Store::close`] or not, a panic of sled's last sync ends with it.
 #[derive(Debug)]
 pub(super) struct Store {
+    /// `None` only at its end.
+    open: Option<Handles>,
+    slots: AtomicU32,
+    dir: PathBuf,
+}
+
+/// What sled gives for one database.
+#[derive(Debug)]
+struct Handles {
     db: sled::Db,
     pages: sled::Tree,
     records: sled::Tree,
-    slots: AtomicU32,
-    dir: PathBuf,
 }
 
 /// What [`Store::open`] found.
@@ -127,7 +138,7 @@ impl Store {
 
     /// The content of page `index`; `None` for an empty slot or none at all.
     pub(super) fn page(&self, index: u32) -> Result<Option<Value>, StoreError> {
-        let value = guarded(|| Ok(self.pages.get(index.to_be_bytes())?))?;
+        let value = guarded(|| Ok(self.sled()?.pages.get(index.to_be_bytes())?))?;
         Ok(value.filter(|v| !v.is_empty()).map(Value))
     }
 
@@ -137,15 +148,16 @@ impl Store {
             return Err(StoreError::TooLarge(value.len()));
         }
         guarded(|| {
+            let pages = &self.sled()?.pages;
             let ahead = index.saturating_add(SLOTS_AHEAD);
             let slots = self.slots.load(Ordering::Relaxed);
             if slots < index.saturating_add(SLOTS_AHEAD / 2) {
                 for slot in slots..ahead {
-                    self.pages.insert(slot.to_be_bytes(), &[])?;
+                    pages.insert(slot.to_be_bytes(), &[])?;
                 }
                 self.slots.store(ahead, Ordering::Relaxed);
             }
-            self.pages.insert(index.to_be_bytes(), value)?;
+            pages.insert(index.to_be_bytes(), value)?;
             Ok(())
         })
     }
@@ -153,10 +165,11 @@ impl Store {
     /// Empties the pages from `index` on, as far as they hold anything.
     pub(super) fn clear_pages_from(&self, index: u32) -> Result<(), StoreError> {
         guarded(|| {
-            for entry in self.pages.range(index.to_be_bytes()..) {
+            let pages = &self.sled()?.pages;
+            for entry in pages.range(index.to_be_bytes()..) {
                 let (key, value) = entry?;
                 if !value.is_empty() {
-                    self.pages.insert(key, &[])?;
+                    pages.insert(key, &[])?;
                 }
             }
             Ok(())
@@ -165,7 +178,7 @@ impl Store {
 
     /// A small record by its key.
     pub(super) fn record(&self, key: &[u8]) -> Result<Option<Value>, StoreError> {
-        guarded(|| Ok(self.records.get(key)?.map(Value)))
+        guarded(|| Ok(self.sled()?.records.get(key)?.map(Value)))
     }
 
     /// Writes a record. Durable after the next [`Store::flush`].
@@ -173,12 +186,12 @@ impl Store {
         if value.len() > PAGE_BYTES {
             return Err(StoreError::TooLarge(value.len()));
         }
-        guarded(|| Ok(self.records.insert(key, value).map(drop)?))
+        guarded(|| Ok(self.sled()?.records.insert(key, value).map(drop)?))
     }
 
     /// Removes a record.
     pub(super) fn remove_record(&self, key: &[u8]) -> Result<(), StoreError> {
-        guarded(|| Ok(self.records.remove(key).map(drop)?))
+        guarded(|| Ok(self.sled()?.records.remove(key).map(drop)?))
     }
 
     /// The records from `from` on, in key order, at most `limit`.
@@ -188,7 +201,7 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<(Value, Value)>, StoreError> {
         guarded(|| {
-            let found = self.records.range(from..).take(limit);
+            let found = self.sled()?.records.range(from..).take(limit);
             found
                 .map(|e| e.map(|(k, v)| (Value(k), Value(v))).map_err(Into::into))
                 .collect()
@@ -199,7 +212,7 @@ impl Store {
     pub(super) fn count_records(&self, test: impl Fn(&[u8]) -> bool) -> Result<u64, StoreError> {
         guarded(|| {
             let mut count = 0;
-            for entry in &self.records {
+            for entry in &self.sled()?.records {
                 count += u64::from(test(&entry?.0));
             }
             Ok(count)
@@ -208,7 +221,7 @@ impl Store {
 
     /// Makes everything written before this call durable.
     pub(super) fn flush(&self) -> Result<(), StoreError> {
-        guarded(|| Ok(self.db.flush().map(drop)?))
+        guarded(|| Ok(self.sled()?.db.flush().map(drop)?))
     }
 
     /// Bytes the log file takes on disk.
@@ -221,12 +234,30 @@ impl Store {
         fs::read_dir(self.dir.join("blobs")).is_ok_and(|mut entries| entries.next().is_some())
     }
 
-    /// Closes the database. sled panics when the last sync fails; that is caught here.
-    pub(super) fn close(self) -> Result<(), StoreError> {
+    /// Closes the database, and tells when the last sync failed.
+    pub(super) fn close(mut self) -> Result<(), StoreError> {
+        self.end()
+    }
+
+    fn sled(&self) -> Result<&Handles, StoreError> {
+        self.open.as_ref().ok_or(StoreError::Closed)
+    }
+
+    /// Lets go of sled, which panics when its last sync fails.
+    fn end(&mut self) -> Result<(), StoreError> {
+        let open = self.open.take();
         guarded(|| {
-            drop(self);
+            drop(open);
             Ok(())
         })
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            tracing::error!(%error, dir = %self.dir.display(), "a database did not end in order");
+        }
     }
 }
 
@@ -283,10 +314,9 @@ fn open_patiently(dir: &Path, cache_bytes: u64) -> Result<OpenStore, StoreError>
         }
         used = last;
     }
+    let open = Handles { db, pages, records };
     let store = Store {
-        db,
-        pages,
-        records,
+        open: Some(open),
         slots: AtomicU32::new(slots),
         dir: dir.to_owned(),
     };
@@ -329,5 +359,29 @@ mod tests {
         }
         db.remove(70_000_u32.to_be_bytes()).unwrap();
         assert_eq!(count_slots(&db).unwrap(), 1001);
+    }
+
+    /// A store whose next sync fails, all of it written before.
+    fn failing(dir: &Path) -> Store {
+        let store = Store::open(dir, 1 << 20).unwrap().store;
+        store.put_record(b"key", b"value").unwrap();
+        store.flush().unwrap();
+        let log = dir.join("db").canonicalize().unwrap();
+        let descriptors = fs::read_dir("/proc/self/fd").unwrap();
+        let of_log = descriptors
+            .map(|entry| entry.unwrap().path())
+            .find(|link| fs::read_link(link).is_ok_and(|path| path == log));
+        let number = of_log.unwrap().file_name().unwrap().to_owned();
+        crate::spool::barrier::fail_syncs(number.to_str().unwrap().parse().unwrap());
+        store
+    }
+
+    #[test]
+    fn a_last_sync_that_fails_does_not_end_the_thread_that_lets_go() {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [closed, dropped] = dirs.each_ref().map(|dir| failing(dir.path()));
+        let error = closed.close().unwrap_err();
+        assert!(matches!(error, StoreError::Panicked(_)), "{error}");
+        assert!(catch_unwind(AssertUnwindSafe(|| drop(dropped))).is_ok());
     }
 }

@@ -75,9 +75,18 @@ fn every_trouble_of_transactions_is_named(kafka: &Kafka) {
     exam.is_ok();
     says(&exam, "this login may use it; not used so far");
     says(&exam, "the position can be read back");
+    let unasked = "transaction.max.timeout.ms is not told (CLUSTER_AUTHORIZATION_FAILED)";
+    let skipped =
+        |(result, what, _): &(String, String, String)| result == "SKIP" && what.contains(unasked);
+    assert!(
+        exam.step("transaction").iter().any(skipped),
+        "{:#}",
+        exam.answer
+    );
     let exam = root.examine(&[]);
     exam.is_ok();
     says(&exam, "compacted, as it has to be");
+    says(&exam, "transaction.max.timeout.ms 900000");
     assert!(
         admin.read_all(&topic).unwrap().is_empty(),
         "nothing is written"
@@ -166,4 +175,40 @@ fn a_record_that_an_open_transaction_hides_is_said_to_be_hidden() {
         seen.0 == "OK" && seen.1.contains("consumers can read it"),
         "{seen:?}"
     );
+}
+
+#[test]
+fn a_timeout_that_the_broker_does_not_take_is_named_with_its_cure_by_the_test_and_the_daemon() {
+    let kafka = Kafka::builder()
+        .property("transaction.max.timeout.ms", "20000")
+        .start()
+        .unwrap();
+    let id = "doctor-long";
+    let mut daemon = daemon(&kafka, id, 1).start().unwrap();
+    let mut writer = daemon.writer().unwrap();
+    writer.send(b"{\"n\":0}").unwrap();
+    wait_for(WITHIN, "the words in status", || {
+        let words = daemon.status_json()?["kafka"]["halted"].to_string();
+        let is_named = words.contains("transaction.timeout.ms = 60000 is above the broker's");
+        Ok(is_named && words.contains("lower it"))
+    })
+    .unwrap();
+    let config = Config::new(&(plain(&kafka) + &lines(id)), &[id]);
+    config.examine(&[]).fails(
+        "transaction",
+        "setting",
+        65,
+        "transaction.timeout.ms is 60000, the broker's transaction.max.timeout.ms 20000",
+        "set transaction.timeout.ms = 20000 or less",
+    );
+    let shorter = lines(id) + "transaction.timeout.ms = 20000\n";
+    let config = Config::new(&(plain(&kafka) + &shorter), &[id]);
+    config.examine(&[]).is_ok();
+    // The advice is taken, and what waited is delivered.
+    daemon.kill9().unwrap();
+    let text = std::fs::read_to_string(daemon.config()).unwrap();
+    let line = "[kafka]\ntransaction.timeout.ms = 20000\n";
+    std::fs::write(daemon.config(), text.replacen("[kafka]\n", line, 1)).unwrap();
+    daemon.start().unwrap();
+    wait_drained(&daemon);
 }

@@ -84,6 +84,8 @@ mod tail;
 mod tail_lines;
 /// The import rules of the tree.
 mod tidy;
+/// Transactions that the spool does not know of.
+mod transaction_recovery;
 /// What the tests of transactions share.
 mod transaction_rig;
 /// Transactions and the rights that they need.

@@ -343,3 +343,32 @@ fn a_connection_with_unsettled_lines_is_not_parked_but_closed() {
     writer.wait("its end", |told| told.closed).unwrap();
     assert_eq!(writer.told().acked, 0);
 }
+
+#[test]
+fn a_writer_that_waits_for_the_broker_keeps_no_other_connection_from_being_parked() {
+    let mut daemon = offline()
+        .ack("broker")
+        .root("stop_timeout = \"2s\"")
+        .start()
+        .unwrap();
+    let mut begun = daemon.writer().unwrap();
+    begun.send_lines(b"ha", 0).unwrap();
+    let mut waiting = daemon.writer().unwrap();
+    waiting.send(b"nobody acknowledges this").unwrap();
+    wait_for(WITHIN, "both connections", || {
+        Ok(accepted(&daemon) == 1 && input(&daemon, "/connections") == 2)
+    })
+    .unwrap();
+    assert!(daemon.sigterm(WITHIN).unwrap().success());
+    assert_eq!(daemon.descriptors_kept(), 2, "one connection and its table");
+    waiting.wait("its end", |told| told.closed).unwrap();
+    daemon.start().unwrap();
+    begun.send_lines(b"lf\n", 1).unwrap();
+    wait_for(
+        WITHIN,
+        "the rest of the line",
+        || Ok(accepted(&daemon) == 2),
+    )
+    .unwrap();
+    assert!(!begun.told().closed);
+}

@@ -218,14 +218,20 @@ fn what_is_written_while_the_spool_is_full_waits_in_the_files_also_when_they_are
     assert_each_read_once(&cluster, &written);
 }
 
-#[test]
-fn a_file_is_removed_once_kafka_has_all_of_it_and_not_before() {
-    let cluster = Cluster::start(1);
-    let more = "read_once = true\ndelete_after_delivery = true\ndelete_grace = \"1s\"";
-    let (mut daemon, logs) = prepare(&cluster, more);
+/// A daemon that removes what is delivered, and looks for topics every second.
+fn prepare_removal(cluster: &Cluster, more: &str) -> (Daemon, PathBuf) {
+    let more = format!("delete_after_delivery = true\ndelete_grace = \"1s\"\n{more}");
+    let (daemon, logs) = prepare(cluster, &more);
     let config = fs::read_to_string(daemon.config()).unwrap();
     let config = config.replacen("[kafka]\n", "[kafka]\nmetadata.max.age.ms = 1000\n", 1);
     fs::write(daemon.config(), config).unwrap();
+    (daemon, logs)
+}
+
+#[test]
+fn a_file_is_removed_once_kafka_has_all_of_it_and_not_before() {
+    let cluster = Cluster::start(1);
+    let (mut daemon, logs) = prepare_removal(&cluster, "read_once = true");
     daemon.start().unwrap();
     let path = logs.join("a.log");
     append(&path, "one\ntwo\n");
@@ -244,4 +250,27 @@ fn a_file_is_removed_once_kafka_has_all_of_it_and_not_before() {
     values.sort();
     assert_eq!(values, ["one", "two"]);
     assert_eq!(daemon.status_json().unwrap()["inputs"][1]["removed"], 1);
+}
+
+#[test]
+fn a_file_that_was_open_at_a_kill_9_is_removed_once_kafka_has_all_of_it() {
+    let cluster = Cluster::start(1);
+    let (mut daemon, logs) = prepare_removal(&cluster, "");
+    daemon.start().unwrap();
+    let path = logs.join("a.log");
+    let accepted = |daemon: &Daemon, count: u64| {
+        let is_there = || Ok(daemon.status_json()?["ledger"]["accepted"] == count);
+        wait_for(WITHIN, "the lines in the spool", is_there).unwrap();
+    };
+    append(&path, "one\ntwo\n");
+    accepted(&daemon, 2);
+    daemon.kill9().unwrap();
+    daemon.start().unwrap();
+    append(&path, "three\n");
+    accepted(&daemon, 3);
+    assert!(path.exists(), "Kafka has nothing of it");
+    cluster.create_topic("events", 1);
+    wait_for(WITHIN, "the removal", || Ok(!path.exists())).unwrap();
+    let written = ["one", "two", "three"].map(str::to_owned);
+    assert_each_read_once(&cluster, &written);
 }

@@ -17,11 +17,11 @@ use crate::kafka::doctor::{Finding, Plan, PlannedTopic, Verdict, examine};
 /// Flags of `kafka test`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes: 0 nothing FAILs, 65 a topic takes less than is sent or the \
-    clocks differ, 66 a topic is missing or unfit, 67 the login is refused, \
-    68 a name does not resolve, 69 no connection or a broker that advertises an unusable address, \
-    75 a partition cannot be written now or the time is over, 76 TLS or the protocol, 77 a right \
-    is missing, 78 configuration."
+    after_help = "Exit codes: 0 nothing FAILs, 65 a topic takes less than is sent, a setting \
+    is beyond what the brokers allow, or the clocks differ, 66 a topic is missing or unfit, 67 \
+    the login is refused, 68 a name does not resolve, 69 no connection or a broker that \
+    advertises an unusable address, 75 a partition cannot be written now or the time is over, \
+    76 TLS or the protocol, 77 a right is missing, 78 configuration."
 )]
 pub(in crate::cli) struct TestArgs {
     /// Configuration file [default: /etc/spoolway/spoolway.toml]

@@ -307,7 +307,8 @@ fn read_fixed(section: &mut Section<'_, '_>) {
 /// What is left is either one of Kafka's properties that Spoolway refuses, or a mistake.
 fn refuse_rest(mut section: Section<'_, '_>) {
     for (key, entry) in section.rest() {
-        match refusal(&key) {
+        // A reason may stand for all names that begin alike.
+        match refusal(&key).filter(|_| !section.is_slip(&key)) {
             Some(reason) => {
                 let what = format!("is refused, because {reason}");
                 section.fault(&key, entry.key.clone(), &what, None);

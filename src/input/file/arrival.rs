@@ -104,8 +104,7 @@ impl Scan<'_> {
                 follow.progress = end.progress;
                 follow.mark = end.mark;
                 follow.head = end.head;
-                follow.delivered = false;
-                follow.kept = Some("it was not read from its beginning");
+                follow.keep("it was not read from its beginning");
             }
             Err(error) => info!(path = %follow.at.display(), %error, "read from its beginning"),
         }

@@ -74,6 +74,9 @@ pub(super) struct Place {
     pub(super) finished: bool,
     /// The broker has every event before `consumed`.
     pub(super) delivered: bool,
+    /// Events that the spool had given up when the broker last had all of the file; `None` when
+    /// it is not to be deleted anyway.
+    pub(super) given_up: Option<u64>,
 }
 
 /// Stands for a pattern in [`Known::Input`].
@@ -155,6 +158,9 @@ impl Place {
         out.extend(self.contents.to_le_bytes());
         put_text(out, self.input.as_bytes());
         put_text(out, self.path.as_os_str().as_bytes());
+        self.given_up
+            .iter()
+            .for_each(|number| out.extend(number.to_le_bytes()));
     }
 
     fn decode(reader: &mut Reader<'_>) -> Option<Self> {
@@ -170,7 +176,9 @@ impl Place {
         let contents = reader.u32()?;
         let input = String::from_utf8(reader.text()?.to_vec()).ok()?;
         let path = PathBuf::from(OsString::from_vec(reader.text()?.to_vec()));
+        let given_up = (!reader.0.is_empty()).then(|| reader.u64());
         Some(Self {
+            given_up: given_up.map_or(Some(None), |number| number.map(Some))?,
             input,
             path,
             id,
@@ -254,17 +262,22 @@ mod tests {
             contents: 3,
             finished: false,
             delivered: true,
+            given_up: None,
         }
     }
 
     #[test]
     fn what_was_written_is_read() {
+        let watched = Place {
+            given_up: Some(7),
+            ..place()
+        };
         let input = Known::Input {
             name: "logs".to_owned(),
             since: 5,
             patterns: vec![pattern_id("/a/*"), pattern_id("/b/*")],
         };
-        for known in [Known::File(place()), input] {
+        for known in [Known::File(place()), Known::File(watched), input] {
             assert_eq!(Known::decode(&known.encode()), Ok(known));
         }
     }
@@ -274,6 +287,7 @@ mod tests {
         let mut longest = place();
         longest.path = PathBuf::from("x".repeat(PATH_BYTES_MAX));
         longest.input = "n".repeat(64);
+        longest.given_up = Some(u64::MAX);
         assert!(fits(&longest.path));
         assert!(Known::File(longest).encode().len() <= 4 << 10);
     }

@@ -306,8 +306,7 @@ impl Tailer {
         follow.head = end.head;
         follow.compared = None;
         follow.finished = false;
-        follow.delivered = false;
-        follow.kept = Some("its checkpoint was moved by hand");
+        follow.keep("its checkpoint was moved by hand");
         let done = report(follow);
         self.dirty.insert(key);
         self.queue(key);

@@ -20,6 +20,9 @@ pub(super) const LAST_LINE_QUIET: Duration = Duration::from_secs(30);
 /// A file that is read once is complete when nobody has written to it for this long.
 pub(super) const COMPLETE_QUIET: Duration = Duration::from_secs(5);
 
+/// Why a file is kept of which nobody knows any more what became of its events.
+pub(super) const NOT_SURE: &str = "what was read before a restart may not be delivered";
+
 /// Where a file is, as the last look found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Presence {
@@ -72,6 +75,11 @@ pub(super) struct Follow {
     pub(super) delivered: bool,
     /// Appends whose delivery is awaited.
     pub(super) undelivered: u32,
+    /// Events that the spool had given up when `delivered` was last true; `None` when nobody
+    /// will ask.
+    pub(super) given_up: Option<u64>,
+    /// Events of an earlier run may still be in the spool.
+    pub(super) in_doubt: bool,
     /// Why it must not be deleted, whatever is delivered.
     pub(super) kept: Option<&'static str>,
     /// Why it could not be read the last time.
@@ -104,6 +112,8 @@ impl Follow {
             finished: false,
             delivered: true,
             undelivered: 0,
+            given_up: None,
+            in_doubt: false,
             kept: None,
             error: None,
         }
@@ -117,7 +127,9 @@ impl Follow {
             key,
             input,
             undelivered: 0,
-            kept: (!is_sure).then_some("what was read before a restart may not be delivered"),
+            given_up: place.given_up,
+            in_doubt: !is_sure && place.given_up.is_some(),
+            kept: (!is_sure && place.given_up.is_none()).then_some(NOT_SURE),
             at: place.path.clone(),
             path: place.path,
             id: place.id,
@@ -163,6 +175,7 @@ impl Follow {
             contents: self.contents,
             finished: self.finished,
             delivered: self.delivered,
+            given_up: self.given_up,
         };
         Checkpoint {
             key: self.key,
@@ -238,6 +251,8 @@ impl Follow {
         copy.presence = Presence::Moved;
         copy.delivered = self.delivered;
         copy.undelivered = self.undelivered;
+        copy.given_up = self.given_up;
+        copy.in_doubt = self.in_doubt;
         copy.kept = self.kept;
         copy
     }
@@ -253,6 +268,8 @@ impl Follow {
         self.compared = None;
         self.delivered = true;
         self.undelivered = 0;
+        self.given_up = None;
+        self.in_doubt = false;
         self.kept = None;
         self.finished = false;
     }

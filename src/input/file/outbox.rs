@@ -11,7 +11,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::error;
 
 use crate::event::Checkpoint;
-use crate::spool::{AppendError, Appender, FileRead, Noted, Pending, Want};
+use crate::spool::{AppendError, Appender, Before, FileRead, Noted, Pending, Want};
 
 /// No file is read while this many bytes wait; one turn may come on top.
 pub(super) const OUTBOX_BYTES: usize = 512 << 10;
@@ -49,6 +49,7 @@ pub(super) struct Delivered {
 pub(super) struct Outbox {
     items: mpsc::UnboundedSender<Item>,
     state: Arc<State>,
+    appender: Appender,
 }
 
 impl Outbox {
@@ -58,8 +59,24 @@ impl Outbox {
         let (items, waiting) = mpsc::unbounded_channel();
         let state = Arc::new(State::default());
         let (delivered, deliveries) = mpsc::unbounded_channel();
-        tokio::spawn(hand_over(appender, waiting, state.clone(), delivered));
-        (Self { items, state }, deliveries)
+        let task = hand_over(appender.clone(), waiting, state.clone(), delivered);
+        tokio::spawn(task);
+        let outbox = Self {
+            items,
+            state,
+            appender,
+        };
+        (outbox, deliveries)
+    }
+
+    /// Events of all inputs that the spool has given up in its life.
+    pub(super) fn given_up(&self) -> u64 {
+        self.appender.given_up()
+    }
+
+    /// What became of the events that the start found in the spool.
+    pub(super) fn before(&self) -> Before {
+        self.appender.before()
     }
 
     /// Whether more may be read.

@@ -118,7 +118,7 @@ impl Tailer {
         input.stats.read(&reading.portions, reading.left_out);
         for portion in reading.portions {
             let (consumed, skipping) = (portion.consumed, portion.skipping);
-            let want = follow.want_for(&input.config);
+            let want = follow.want_for(&input.config, &self.outbox);
             self.outbox.read(
                 FileRead {
                     checkpoint: follow.checkpoint_at(consumed, skipping, portion.mark),

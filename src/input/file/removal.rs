@@ -13,14 +13,14 @@ use std::time::Instant;
 use rustix::fs::AtFlags;
 use tracing::{info, warn};
 
-use super::follow::{Follow, Presence};
+use super::follow::{Follow, NOT_SURE, Presence};
 use super::identity::{FileId, Stat};
 use super::open::{Guard, OpenError};
-use super::outbox::Delivered;
+use super::outbox::{Delivered, Outbox};
 use super::tailer::Tailer;
 use super::wake::folder_of;
 use crate::config::FileConfig;
-use crate::spool::Want;
+use crate::spool::{Before, Want};
 
 /// Most appends of one file whose delivery is awaited. One with more of them under way, as
 /// when it grows by single lines while Kafka is away, is kept.
@@ -28,10 +28,14 @@ const UNDELIVERED_MAX: u32 = 4096;
 
 impl Follow {
     /// What is to be heard of the next append.
-    pub(super) fn want_for(&mut self, config: &FileConfig) -> Want {
-        self.delivered = false;
+    pub(super) fn want_for(&mut self, config: &FileConfig, outbox: &Outbox) -> Want {
+        let was_delivered = std::mem::take(&mut self.delivered);
         if !config.delete_after_delivery || self.kept.is_some() {
             return Want::Durable;
+        }
+        if was_delivered {
+            // Whatever of it is given up from now on makes this number grow.
+            self.given_up = Some(outbox.given_up());
         }
         if self.undelivered >= UNDELIVERED_MAX {
             self.kept = Some("too much of it was on its way at once");
@@ -39,6 +43,21 @@ impl Follow {
         }
         self.undelivered += 1;
         Want::Delivered
+    }
+
+    /// Keeps it for good, after a restart as well.
+    pub(super) fn keep(&mut self, why: &'static str) {
+        self.kept = Some(why);
+        self.delivered = false;
+        self.given_up = None;
+        self.in_doubt = false;
+    }
+
+    /// Notes whether the broker has all of it by now. True when that is news.
+    fn settle(&mut self) -> bool {
+        let was_delivered = self.delivered;
+        self.delivered |= self.undelivered == 0 && self.kept.is_none() && !self.in_doubt;
+        self.delivered != was_delivered
     }
 
     /// Whether nothing speaks against its removal, the grace time apart.
@@ -59,16 +78,38 @@ impl Tailer {
         };
         follow.undelivered = follow.undelivered.saturating_sub(1);
         if !delivered.is_whole {
-            follow.kept = Some("the broker refused some of its events; see the dead letters");
+            follow.keep("the broker refused some of its events; see the dead letters");
         }
-        if follow.undelivered == 0 && follow.kept.is_none() {
-            follow.delivered = true;
+        if follow.settle() || !delivered.is_whole {
             self.dirty.insert(delivered.key);
+        }
+    }
+
+    /// Looks what became of the events that files had in the spool at the start: whether the
+    /// broker has them is known only for all events of that time together.
+    fn settle_doubts(&mut self) {
+        if self.doubts.is_empty() {
+            return;
+        }
+        let Before::Settled(given_up) = self.outbox.before() else {
+            return;
+        };
+        for key in std::mem::take(&mut self.doubts) {
+            let Some(follow) = self.files.get_mut(key).filter(|follow| follow.in_doubt) else {
+                continue;
+            };
+            follow.in_doubt = false;
+            if given_up.is_none() || follow.given_up != given_up {
+                follow.keep(NOT_SURE);
+            }
+            follow.settle();
+            self.dirty.insert(key);
         }
     }
 
     /// Removes what may be removed by now.
     pub(super) fn remove_delivered(&mut self, now: Instant) {
+        self.settle_doubts();
         for index in 0..self.inputs.len() {
             let Some(input) = self.inputs.get(index) else {
                 return;

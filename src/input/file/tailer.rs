@@ -70,6 +70,8 @@ pub(super) struct Tailer {
     pub(super) lively: BTreeSet<u64>,
     /// Files whose checkpoint has changed without events, or that are to be forgotten.
     pub(super) dirty: BTreeSet<u64>,
+    /// Files of which an earlier run left events in the spool.
+    pub(super) doubts: Vec<u64>,
     next_note: Instant,
     next_scan: Instant,
     next_poll: Instant,
@@ -90,7 +92,10 @@ impl Tailer {
             warn!(%error, "inotify is not available; files are looked at every scan_interval");
         });
         let now = Instant::now();
+        let in_doubt = files.iter().filter(|follow| follow.in_doubt);
+        let doubts = in_doubt.map(|follow| follow.key).collect();
         Self {
+            doubts,
             inputs,
             files,
             outbox,

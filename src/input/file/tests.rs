@@ -1,6 +1,7 @@
 //! Files on disk through to the spool: what each kind of rotation leaves there.
 
 mod packed;
+mod removal;
 mod truncated;
 
 use std::collections::BTreeSet;
@@ -39,6 +40,7 @@ struct Rig {
     tail: Tail,
     woken: mpsc::Receiver<()>,
     got: Vec<Got>,
+    broker: proof::BrokerAuthority,
 }
 
 /// Follows `logs/*.log` below `folder`.
@@ -55,7 +57,7 @@ fn start(folder: &TempDir, configure: impl FnOnce(&mut FileConfig)) -> Rig {
     configure(&mut config);
     let mut spool = SpoolConfig::new(folder.path().join("spool"));
     spool.min_free = 0;
-    let (disk, _) = proof::issue();
+    let (disk, broker) = proof::issue();
     let mut opened = Spool::open(&spool, disk).unwrap();
     let (wake, woken) = mpsc::channel();
     opened.cursor.on_new_block(move || {
@@ -75,6 +77,7 @@ fn start(folder: &TempDir, configure: impl FnOnce(&mut FileConfig)) -> Rig {
         tail: super::start(settings, stop).unwrap(),
         woken,
         got: Vec::new(),
+        broker,
     }
 }
 

@@ -114,6 +114,13 @@ impl Tailer {
         };
         debug!(path = %follow.at.display(), before = ?twin.map(|twin| &twin.path), "unpacked");
         go_on(&mut follow, head, twin);
+        let input = self.inputs.get(follow.input);
+        let is_sure = |twin: &Follow| twin.delivered && twin.presence != Presence::Deleted;
+        if input.is_some_and(|input| input.config.delete_after_delivery)
+            && !twin.is_none_or(is_sure)
+        {
+            follow.keep("what was read of it before it was compressed may not be delivered");
+        }
         self.files.insert(follow);
         self.dirty.insert(key);
     }

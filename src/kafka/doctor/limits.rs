@@ -10,7 +10,7 @@ use super::{Exam, Finding, Kind, PlannedTopic, Step};
 use crate::config::format_size;
 use crate::kafka::outcome::verdict;
 use crate::kafka::session::Session;
-use crate::kafka::wire::{Settings, SettingsQuery};
+use crate::kafka::wire::{Settings, SettingsOf, SettingsQuery};
 
 /// What is asked for; a broker leaves out the names that it does not know.
 const NAMES: [&str; 7] = [
@@ -31,7 +31,7 @@ impl Exam<'_> {
         topic: &Arc<str>,
     ) -> Option<Settings> {
         let query = SettingsQuery {
-            topic: topic.clone(),
+            of: SettingsOf::Topic(topic.clone()),
             names: &NAMES,
         };
         let why = match session.ask(query).await {

@@ -134,6 +134,8 @@ pub enum Kind {
     Permission,
     /// A topic takes less than we send.
     Size,
+    /// A setting is beyond what the brokers allow.
+    Setting,
     /// The clocks differ.
     Clock,
     /// The time for the examination is over.
@@ -153,6 +155,7 @@ impl Kind {
             Self::Partition => "partition",
             Self::Permission => "permission",
             Self::Size => "size",
+            Self::Setting => "setting",
             Self::Clock => "clock",
             Self::Time => "time",
         }
@@ -172,6 +175,7 @@ impl Kind {
             Self::Partition => "a partition cannot be written now",
             Self::Permission => "a right is missing",
             Self::Size => "a topic takes less than is sent",
+            Self::Setting => "a setting is beyond what the brokers allow",
             Self::Clock => "this host's clock is wrong",
             Self::Time => "the time is over",
         }

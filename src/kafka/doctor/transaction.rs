@@ -17,7 +17,8 @@ use crate::kafka::outcome::verdict;
 use crate::kafka::rights::{self, On, Right};
 use crate::kafka::session::Session;
 use crate::kafka::wire::{
-    Cluster, ClusterTopic, CoordinatorQuery, EndTxn, Fetch, Settings, StateQuery, TransactionState,
+    Cluster, ClusterTopic, CoordinatorQuery, EndTxn, Fetch, Settings, SettingsOf, SettingsQuery,
+    StateQuery, TransactionState,
 };
 
 /// A producer that no coordinator knows: they count up from 0.
@@ -39,6 +40,9 @@ const ONGOING: &str = "Ongoing";
 /// Rights on the position topic.
 const POSITIONS: [Right; 2] = [Right::Write, Right::Read];
 
+/// The broker's setting that bounds `transaction.timeout.ms`, in milliseconds.
+const LONGEST: &str = "transaction.max.timeout.ms";
+
 /// What the position topic has to be created with.
 const COMPACT: &str = " --config cleanup.policy=compact";
 
@@ -50,8 +54,16 @@ impl Exam<'_> {
         config: &TransactionConfig,
     ) {
         let begin = Instant::now();
-        let finding = self.transactional_id(session, config).await;
-        self.note(finding.since(begin));
+        match self.coordinator(session, config).await {
+            Ok(broker) => {
+                let finding = self.transactional_id(broker, config).await;
+                self.note(finding.since(begin));
+                let begin = Instant::now();
+                let finding = self.longest(broker, config).await;
+                self.note(finding.since(begin));
+            }
+            Err(finding) => self.note(finding.since(begin)),
+        }
         let wanted = Wanted {
             name: &config.position_topic,
             rights: &POSITIONS,
@@ -70,30 +82,38 @@ impl Exam<'_> {
         self.may_read(topic, name).await;
     }
 
-    /// Who coordinates it, whether it may be used, and what it is doing.
-    async fn transactional_id(&self, session: &Session, config: &TransactionConfig) -> Finding {
+    /// The broker that coordinates the id.
+    async fn coordinator(
+        &self,
+        session: &Session,
+        config: &TransactionConfig,
+    ) -> Result<i32, Finding> {
         let subject = &*config.id;
-        let skip = |what: String| Finding::skip(Step::Transaction, subject, what);
         let query = CoordinatorQuery {
             transactional_id: config.id.clone(),
         };
-        let found = match session.ask(query).await {
-            Ok(found) => found,
-            Err(reason) => return skip(reason),
-        };
+        let skip = |reason: String| Finding::skip(Step::Transaction, subject, reason);
+        let found = session.ask(query).await.map_err(skip)?;
         match found.code {
-            NONE => {}
-            ID_AUTHORIZATION_FAILED => return self.no_right(subject, "see"),
+            NONE => Ok(found.broker),
+            ID_AUTHORIZATION_FAILED => Err(self.no_right(subject, "see")),
             code => {
                 let what = format!("no coordinator: {}", verdict(code));
                 let todo = "a cluster says this for a moment at the first transaction of all; if \
                             it stays so, it has fewer brokers than \
                             transaction.state.log.replication.factor";
-                return Finding::warn(Step::Transaction, subject, Kind::Partition, what, todo);
+                let kind = Kind::Partition;
+                Err(Finding::warn(Step::Transaction, subject, kind, what, todo))
             }
         }
-        let coordinator = format!("coordinator: broker {}", found.broker);
-        let Some(session) = self.sessions.get(&found.broker) else {
+    }
+
+    /// Whether the id may be used, and what it is doing.
+    async fn transactional_id(&self, broker: i32, config: &TransactionConfig) -> Finding {
+        let subject = &*config.id;
+        let skip = |what: String| Finding::skip(Step::Transaction, subject, what);
+        let coordinator = format!("coordinator: broker {broker}");
+        let Some(session) = self.sessions.get(&broker) else {
             return skip(format!("{coordinator}, which cannot be reached; see above"));
         };
         let end = EndTxn {
@@ -123,6 +143,33 @@ impl Exam<'_> {
                 let what = format!("{may}; its state is not told: {reason}");
                 Finding::ok(Step::Transaction, subject, what)
             }
+        }
+    }
+
+    /// Whether the coordinator takes our timeout. By its settings: the question itself would
+    /// fence the daemon where the answer is yes.
+    async fn longest(&self, broker: i32, config: &TransactionConfig) -> Finding {
+        let skip = |why: &str| {
+            let what = format!(
+                "{LONGEST} is not told ({why}): that takes the right DESCRIBE_CONFIGS on the \
+                 cluster, which delivery does not need"
+            );
+            Finding::skip(Step::Transaction, &config.id, what)
+        };
+        let Some(session) = self.sessions.get(&broker) else {
+            return skip("the coordinator cannot be reached");
+        };
+        let query = SettingsQuery {
+            of: SettingsOf::Broker(broker),
+            names: &[LONGEST],
+        };
+        match session.ask(query).await {
+            Ok(settings) if settings.code == NONE => match settings.number(LONGEST) {
+                Some(longest) => fits(&config.id, config.timeout, longest),
+                None => skip("no such setting"),
+            },
+            Ok(settings) => skip(verdict(settings.code).name),
+            Err(reason) => skip(&reason),
         }
     }
 
@@ -186,6 +233,23 @@ fn in_use(id: &str, may: &str, state: &TransactionState, timeout: Duration) -> F
     let todo = "consumers of committed records wait for it in these partitions. A daemon with \
                 this id ends it at its start; `kafka-transactions.sh` lists and aborts by hand";
     Finding::warn(Step::Transaction, id, Kind::Partition, what, todo)
+}
+
+/// Our timeout against the longest that the coordinator takes, in milliseconds.
+fn fits(id: &str, timeout: Duration, longest: i64) -> Finding {
+    let sum = format!(
+        "transaction.timeout.ms is {}, the broker's {LONGEST} {longest}",
+        timeout.as_millis()
+    );
+    if timeout.as_millis() <= u128::try_from(longest).unwrap_or(0) {
+        return Finding::ok(Step::Transaction, id, sum);
+    }
+    let what = format!("{sum}: the id is refused (INVALID_TRANSACTION_TIMEOUT)");
+    let todo = format!(
+        "set transaction.timeout.ms = {longest} or less, or raise {LONGEST} in the \
+         configuration of every broker"
+    );
+    Finding::fail(Step::Transaction, id, Kind::Setting, what, todo)
 }
 
 /// Whether the topic keeps the positions.

@@ -14,7 +14,7 @@ use crate::kafka::rights::{self, On, Right};
 use crate::kafka::session::Session;
 use crate::kafka::wire::{
     Fetch, Fetched, FirstOffsetQuery, Metadata, MetadataQuery, MetadataTopic, NewTopics,
-    SettingsQuery,
+    SettingsOf, SettingsQuery,
 };
 
 /// Bytes of one fetch; well below what an answer may have.
@@ -212,7 +212,7 @@ async fn create(connector: &Connector, session: &Session, topic: &str) -> Result
 /// Refuses a topic that forgets by age. Who may not ask is believed.
 async fn compacted(session: &Session, topic: &str) -> Result<(), ReadError> {
     let query = SettingsQuery {
-        topic: topic.into(),
+        of: SettingsOf::Topic(topic.into()),
         names: &[CLEANUP],
     };
     let answer = session.ask(query).await;

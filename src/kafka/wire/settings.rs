@@ -1,4 +1,4 @@
-//! Settings of topics: asked with DescribeConfigs, and given with CreateTopics.
+//! Settings of topics and brokers: asked with DescribeConfigs, given with CreateTopics.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -13,24 +13,42 @@ use rskafka::protocol::traits::ReadError;
 use super::{NEVER, Read, put_len, put_string, versions};
 use crate::kafka::read::Reader;
 
-/// Kafka's number for "this resource is a topic" (org.apache.kafka.common.config.ConfigResource).
+/// Kafka's numbers for what a name stands for (org.apache.kafka.common.config.ConfigResource).
 const TOPIC: u8 = 2;
+const BROKER: u8 = 4;
 
 request!(SettingsQuery => Settings, DescribeConfigs, 1..=2);
 request!(NewTopics => CreatedTopics, CreateTopics, 2..=4);
 
-/// Asks for some settings of one topic.
+/// What has settings.
+#[derive(Debug)]
+pub(in crate::kafka) enum SettingsOf {
+    /// Any broker tells them.
+    Topic(Arc<str>),
+    /// The broker of this id; only it tells them.
+    Broker(i32),
+}
+
+/// Asks for some settings of one topic or broker.
 #[derive(Debug)]
 pub(in crate::kafka) struct SettingsQuery {
-    pub(in crate::kafka) topic: Arc<str>,
+    pub(in crate::kafka) of: SettingsOf,
     pub(in crate::kafka) names: &'static [&'static str],
 }
 
 impl SettingsQuery {
     fn write(&self, out: &mut Vec<u8>, _version: i16) {
         put_len(out, 1);
-        out.push(TOPIC);
-        put_string(out, &self.topic);
+        match &self.of {
+            SettingsOf::Topic(name) => {
+                out.push(TOPIC);
+                put_string(out, name);
+            }
+            SettingsOf::Broker(id) => {
+                out.push(BROKER);
+                put_string(out, &id.to_string());
+            }
+        }
         put_len(out, self.names.len());
         self.names.iter().for_each(|name| put_string(out, name));
         out.push(0); // include_synonyms
@@ -53,7 +71,7 @@ impl Settings {
             settings.code = r.i16()?;
             let _message = r.nullable()?;
             let _kind = r.bytes(1)?;
-            let _topic = r.string()?;
+            let _name = r.string()?;
             for _ in 0..r.len()? {
                 let name = r.string()?;
                 let value = r.nullable()?;

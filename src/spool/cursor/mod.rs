@@ -151,12 +151,7 @@ impl Cursor {
 
     /// The first unresolved event; every one before it is resolved.
     pub fn watermark(&self) -> Seq {
-        let table = lock(&self.shared.table);
-        let mut firsts = table
-            .generations
-            .values()
-            .filter_map(|generation| generation.first_unresolved_from(generation.first));
-        firsts.next().unwrap_or(table.durable)
+        lock(&self.shared.table).watermark()
     }
 
     /// When the oldest unresolved event arrived, as far as its block has been read.

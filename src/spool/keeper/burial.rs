@@ -23,17 +23,14 @@ impl Keeper {
             if let Some(store) = store.and_then(Arc::into_inner)
                 && let Err(error) = store.close()
             {
-                self.shared
-                    .failed("cannot close a drained generation", &error);
+                self.failed("cannot close a drained generation", &error);
             }
             if let Err(error) = self.bury(first) {
-                self.shared
-                    .failed("cannot delete a drained generation", &error);
+                self.failed("cannot delete a drained generation", &error);
             }
         }
         if let Err(error) = self.fold_front() {
-            self.shared
-                .failed("cannot delete a drained generation", &error);
+            self.failed("cannot delete a drained generation", &error);
         }
         freed
     }

@@ -12,10 +12,11 @@ mod closing;
 mod tests;
 
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::generations::{OPEN_BESIDES_NEWEST, State, Table};
+use super::generations::{Generation, OPEN_BESIDES_NEWEST, State, Table};
 use super::highwater::{HighWater, Mark};
 use super::mailbox::Mailbox;
 use super::quota::FullReason;
@@ -44,6 +45,8 @@ pub(super) struct Keeper {
     last_end: Seq,
     /// The end at which a rotation was asked for, so that it is asked for once.
     asked_at: Seq,
+    /// Whether everything that this round was to write is on disk.
+    is_written: bool,
 }
 
 impl Keeper {
@@ -62,6 +65,7 @@ impl Keeper {
             marked_at,
             last_end: 0,
             asked_at: 0,
+            is_written: true,
         }
     }
 
@@ -120,8 +124,13 @@ impl Keeper {
     }
 
     fn round(&mut self) {
+        self.is_written = true;
+        let given_up = self.given_up();
         self.write_changes();
         let freed = self.delete_resolved();
+        if let Some(given_up) = given_up.filter(|_| self.is_written) {
+            self.shared.given_up.store(given_up, Ordering::Relaxed);
+        }
         self.close_surplus();
         let durable = lock(&self.shared.table).durable;
         if durable != self.marked.end
@@ -142,10 +151,29 @@ impl Keeper {
         self.last_end = durable;
     }
 
+    /// Events given up by now, if this round can write all of them down.
+    fn given_up(&self) -> Option<u64> {
+        let table = lock(&self.shared.table);
+        let takes_all = |generation: &Generation| {
+            let is_reopened =
+                matches!(&generation.state, State::Open(open) if open.store.is_none());
+            generation.unwritten.is_none() && !is_reopened
+        };
+        let takes_all = table.generations.values().all(takes_all);
+        takes_all.then(|| table.counts().given_up())
+    }
+
+    /// Reports what went wrong in this round.
+    fn failed(&mut self, what: &str, error: &dyn std::fmt::Display) {
+        self.is_written = false;
+        self.shared.failed(what, error);
+    }
+
     /// Writes what changed to the open generations, and makes it durable. Not while writing
     /// fails: a handle that fails would then refuse reads as well.
-    fn write_changes(&self) {
+    fn write_changes(&mut self) {
         if *self.shared.full.borrow() == Some(FullReason::WriteFailed) {
+            self.is_written = false;
             return;
         }
         let mut work: Vec<(Seq, Arc<Store>, Changes)> = Vec::new();
@@ -169,8 +197,7 @@ impl Keeper {
         for (first, store, changes) in work {
             let written = records::write(&store, &changes).and_then(|()| store.flush());
             if let Err(error) = written {
-                self.shared
-                    .failed("cannot write down what is resolved", &error);
+                self.failed("cannot write down what is resolved", &error);
                 let mut table = lock(&self.shared.table);
                 table.resolved = true;
                 if let Some(generation) = table.generations.get_mut(&first)

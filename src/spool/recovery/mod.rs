@@ -12,6 +12,7 @@ mod format;
 use std::fs;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 pub(super) use format::{check_format, write_format};
 
@@ -20,6 +21,7 @@ use super::error::{OpenError, io_at};
 use super::generations::{Missing, Table};
 use super::highwater::{HighWater, Mark};
 use super::ledger::Counts;
+use super::past::Past;
 use super::shared::{Shared, generation_dir, lock};
 use crate::config::SpoolConfig;
 use crate::proof::Seq;
@@ -74,6 +76,7 @@ pub(super) fn recover(config: &SpoolConfig) -> Result<Recovered, OpenError> {
         },
         |m| m.folded,
     );
+    let is_counted = mark.is_some() || created;
     let begin = folded.total() + 1;
     let kept = Kept::read(dir).map_err(io_at(dir))?;
     let marked_end = mark.map_or(0, |mark| mark.end);
@@ -86,7 +89,7 @@ pub(super) fn recover(config: &SpoolConfig) -> Result<Recovered, OpenError> {
         fs::remove_dir_all(&path).map_err(io_at(&path))?;
     }
 
-    let shared = Shared::new(config, spool_id, Table::new(folded, marked_end));
+    let mut shared = Shared::new(config, spool_id, Table::new(folded, marked_end));
     let generations = known.len();
     let newest = known.last().map(|known| known.first);
     fill_table(&shared, &known, begin, marked_end);
@@ -118,7 +121,13 @@ pub(super) fn recover(config: &SpoolConfig) -> Result<Recovered, OpenError> {
         checkpoints: checkpoints.now().entries.len(),
         checkpoint_loss: checkpoints.now().loss.clone(),
     };
+    let given_up = table.counts().given_up();
     drop(table);
+    shared.given_up.store(given_up, Ordering::Relaxed);
+    shared.past = Past {
+        end,
+        given_up: is_counted.then_some(given_up),
+    };
     Ok(Recovered {
         shared: Arc::new(shared),
         highwater,
@@ -136,10 +145,5 @@ fn random_id() -> io::Result<u64> {
 
 /// The sequence number at which a cursor starts: the first unresolved event.
 pub(super) fn start_position(shared: &Shared) -> Seq {
-    let table = lock(&shared.table);
-    let unresolved = table
-        .generations
-        .values()
-        .find_map(|g| g.first_unresolved_from(g.first));
-    unresolved.unwrap_or(table.durable)
+    lock(&shared.table).watermark()
 }

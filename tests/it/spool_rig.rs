@@ -1,7 +1,7 @@
 //! What the tests of the spool share.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -152,17 +152,30 @@ impl Rig {
 }
 
 /// Copies a directory: an image of what a killed process leaves behind.
+///
+/// A copy takes its time, and a spool that is open may delete a generation meanwhile: half of it
+/// would be there, at no moment of the original. Then the copy is begun anew.
 pub(crate) fn copy_dir(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while let Err(error) = try_copy_dir(from, to) {
+        let is_deleted = error.kind() == io::ErrorKind::NotFound && from.exists();
+        assert!(is_deleted && Instant::now() < deadline, "{error}");
+        fs::remove_dir_all(to).unwrap();
+    }
+}
+
+fn try_copy_dir(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
         let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_dir(&entry.path(), &target);
+        if entry.file_type()?.is_dir() {
+            try_copy_dir(&entry.path(), &target)?;
         } else if entry.file_name() != "reserve" {
-            fs::copy(entry.path(), target).unwrap();
+            fs::copy(entry.path(), target)?;
         }
     }
+    Ok(())
 }
 
 /// Bytes that do not compress.

@@ -5,8 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-/// Milliseconds since the Unix epoch, as the host's clock read when the event arrived.
-pub type UnixMillis = i64;
+pub use crate::clock::UnixMillis;
 
 /// Size of an event that room for ends is made by, in bytes.
 const USUAL_EVENT_BYTES: usize = 128;

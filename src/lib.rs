@@ -2,6 +2,7 @@
 //!
 //! The tree is the architecture. Data flows one way and imports follow it:
 //!
+//! - [`clock`]: the host's clock as a number.
 //! - [`event`]: what an input hands in, and where it came from.
 //! - [`proof`]: sequence numbers and the tokens that carry the promise.
 //! - [`config`]: the configuration, parsed once into checked types.
@@ -19,6 +20,7 @@
 //! and where to begin reading, is in docs/architecture.md.
 
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod drain;

@@ -4,10 +4,11 @@
 //! Gathers; computes nothing but rates.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
+use crate::clock::unix_ms;
 use crate::config::Config;
 use crate::config::certificate::in_words;
 use crate::drain::Drain;
@@ -121,7 +122,7 @@ impl Watched {
         let rates = self.rates.lock().map(|rates| *rates).ok();
         let age = drain
             .oldest_undelivered_ms
-            .map(|at| (unix_millis() - at).max(0) / 1000);
+            .map(|at| (unix_ms() - at).max(0) / 1000);
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
@@ -312,11 +313,4 @@ fn days_left(end: SystemTime) -> i64 {
         Ok(left) => days(left),
         Err(over) => -days(over.duration()) - 1,
     }
-}
-
-fn unix_millis() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

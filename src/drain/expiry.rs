@@ -4,19 +4,17 @@
 //! outages, as Kafka counts from `send()`. Events in batches come back from the producer
 //! when they expire; the ones that wait in the spool are looked at here.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tracing::error;
 
 use super::run::State;
 use super::topic::{Pass, Topic};
+use crate::clock::{UnixMillis, unix_ms};
 use crate::kafka::Expiry;
 
 /// Time between two looks at the oldest event that waits; also how late one may expire.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// Milliseconds since the Unix epoch.
-type UnixMillis = i64;
 
 /// The two clocks and the limit, for the time of one block.
 #[derive(Debug, Clone, Copy)]
@@ -124,13 +122,6 @@ impl State {
         }
         more
     }
-}
-
-fn unix_ms() -> UnixMillis {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    UnixMillis::try_from(since.as_millis()).unwrap_or(UnixMillis::MAX)
 }
 
 #[cfg(test)]

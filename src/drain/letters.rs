@@ -3,13 +3,14 @@
 //! Does not decide what is given up.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use tracing::warn;
 
 use super::copies::{Place, Settled, Worse};
 use super::event::with_route;
 use super::run::State;
+use crate::clock::unix_ms;
 use crate::kafka::TopicPartition;
 use crate::proof::{CopyId, DeadLettered, Seq, SeqRanges};
 use crate::spool::{Block, DeadLetter, DeadLetterError, StoredEvent};
@@ -167,9 +168,6 @@ pub(super) fn dead_letter(
     partition: Option<i32>,
     reason: String,
 ) -> DeadLetter {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
     DeadLetter {
         seq: event.seq,
         source: event.source.clone(),
@@ -177,7 +175,7 @@ pub(super) fn dead_letter(
         topic: topic.to_owned(),
         partition,
         reason,
-        at: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+        at: unix_ms(),
         bytes: event.bytes.to_vec(),
     }
 }

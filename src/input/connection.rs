@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -16,8 +16,9 @@ use super::park::Rest;
 use super::settle::{Answers, merge};
 use super::stats::InputStats;
 use super::stop::Stop;
+use crate::clock::unix_ms;
 use crate::config::AckMode;
-use crate::event::{EventBuf, Source, UnixMillis};
+use crate::event::{EventBuf, Source};
 use crate::spool::{AppendError, Appender, Pending, Want};
 
 /// Bytes taken by one read. One such buffer per runtime thread, not per connection.
@@ -248,18 +249,10 @@ impl Reader<'_> {
         let pending = self
             .context
             .appender
-            .append(events, source, unix_millis(), want)
+            .append(events, source, unix_ms(), want)
             .await?;
         Ok(GroupState::Pending(pending))
     }
-}
-
-/// The host's clock.
-pub(super) fn unix_millis() -> UnixMillis {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Waits for the fate of each group in line order and tells the writer. Gives the number of

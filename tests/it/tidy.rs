@@ -5,21 +5,25 @@ use std::path::{Path, PathBuf};
 
 /// Which modules of the crate each may import. Data flows input → spool → drain → kafka;
 /// the drain stands between and knows both neighbours.
-const MAY_IMPORT: [(&str, &[&str]); 12] = [
-    ("event", &[]),
+const MAY_IMPORT: [(&str, &[&str]); 13] = [
+    ("clock", &[]),
+    ("event", &["clock"]),
     ("proof", &[]),
     ("route", &["event", "proof"]),
     ("config", &["route"]),
     ("spool", &["config", "event", "proof"]),
-    ("kafka", &["config", "proof"]),
-    ("input", &["config", "event", "spool"]),
-    ("drain", &["config", "kafka", "proof", "route", "spool"]),
+    ("kafka", &["clock", "config", "proof"]),
+    ("input", &["clock", "config", "event", "spool"]),
+    (
+        "drain",
+        &["clock", "config", "kafka", "proof", "route", "spool"],
+    ),
     ("logging", &["config"]),
     ("memory", &[]),
     (
         "daemon",
         &[
-            "config", "drain", "event", "input", "kafka", "proof", "route", "spool",
+            "clock", "config", "drain", "event", "input", "kafka", "proof", "route", "spool",
         ],
     ),
     (

@@ -4,7 +4,7 @@
 //! Follows no file that is already known; `scan` does.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tracing::{debug, info};
 
@@ -20,6 +20,7 @@ use super::scan::Scan;
 use super::start::end_of;
 use super::wake::folder_of;
 use super::walk::Found;
+use crate::clock::unix_ms;
 use crate::config::StartAt;
 
 /// A file that begins like a followed one and is shorter may be a copy in the making until
@@ -169,11 +170,6 @@ impl Scan<'_> {
 
 /// Whether a file was written to a moment ago, or the clock cannot tell.
 fn is_fresh(stat: &Stat) -> bool {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let age = now
-        .as_secs()
-        .checked_sub(u64::try_from(stat.modified.0).unwrap_or(0));
-    age.is_none_or(|age| age < COPYING.as_secs())
+    let age_ms = unix_ms().saturating_sub(stat.modified.0.saturating_mul(1000));
+    u64::try_from(age_ms).map_or(true, |age| Duration::from_millis(age) < COPYING)
 }

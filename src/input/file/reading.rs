@@ -15,7 +15,7 @@ use super::input::Input;
 use super::open::OpenError;
 use super::tailer::Tailer;
 use super::turn::{Reading, Turned, turn};
-use crate::input::connection::unix_millis;
+use crate::clock::unix_ms;
 use crate::spool::FileRead;
 
 impl Tailer {
@@ -124,7 +124,7 @@ impl Tailer {
                     checkpoint: follow.checkpoint_at(consumed, skipping, portion.mark),
                     events: portion.events,
                     source: follow.source.clone(),
-                    received: unix_millis(),
+                    received: unix_ms(),
                     runs: vec![portion.run],
                 },
                 want,

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::CliError;
 use super::args::{ControlArgs, config_or_default};
+use super::shown::printable;
 use crate::config::{ConfigSource, Context, ControlConfig};
 
 /// Longest answer, in bytes: the largest event in hexadecimal, and room around it.
@@ -83,18 +84,6 @@ fn exchange(path: &PathBuf, request: &Value) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// A text that others wrote, on one line and without what a terminal would obey.
-pub(super) fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '"' | '\'' | '\\' => out.push(c),
-            _ => out.extend(c.escape_debug()),
-        }
-    }
-    out
-}
-
 /// One line on standard output. A closed pipe is an error like any other: the reader may
 /// have wanted more.
 pub(super) fn print_line(line: &str) -> Result<(), CliError> {
@@ -105,15 +94,4 @@ pub(super) fn print_line(line: &str) -> Result<(), CliError> {
             what: "standard output",
             source,
         })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quotes_stay_and_control_characters_do_not() {
-        assert_eq!(printable("type \"a\" in 'b\\c'"), "type \"a\" in 'b\\c'");
-        assert_eq!(printable("a\n\u{1b}[2Jé"), "a\\n\\u{1b}[2Jé");
-    }
 }

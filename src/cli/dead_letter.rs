@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::CliError;
 use super::args::{DeadLetterArgs, DeadLetterCommand, Selection};
-use super::control::{ask, print_line, printable};
+use super::control::{ask, print_line};
+use super::shown::{plain, printable};
 
 /// The field of a shown dead letter that holds its bytes, in hexadecimal.
 const PAYLOAD: &str = "bytes_hex";
@@ -96,15 +97,6 @@ fn named(key: &str, value: &Value) -> (String, String) {
     match time {
         Some((name, time)) => (printable(name), time),
         None => (printable(key), plain(value)),
-    }
-}
-
-/// A value on one line, without control characters.
-pub(super) fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => printable(text),
-        Value::Array(parts) => parts.iter().map(plain).collect::<Vec<_>>().join(": "),
-        other => other.to_string(),
     }
 }
 

@@ -25,6 +25,7 @@ mod push;
 mod reload;
 mod route;
 mod run;
+mod shown;
 mod status;
 mod tail;
 mod topics;

@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use super::CliError;
 use super::args::{PushArgs, config_or_default};
-use super::control::printable;
+use super::shown::printable;
 use crate::config::{AckMode, Config, ConfigSource, Context, InputKind, UnixConfig};
 
 /// Bytes copied from standard input at a time.

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use super::CliError;
 use super::args::StatusArgs;
-use super::control::{ask, print_line, printable};
-use super::dead_letter::plain;
-use crate::config::{format_duration, format_size};
+use super::control::{ask, print_line};
+use super::shown::{at, list, number, plain, printable, rounded_size, text};
+use crate::config::format_duration;
 
 /// Width of the left column.
 const LABEL: usize = 11;
@@ -230,39 +230,6 @@ fn describe_into(words: &mut Vec<String>, name: &str, value: &Value) {
             }
         }
         other => words.push(format!("{}={}", printable(name), plain(other))),
-    }
-}
-
-fn at<'v>(value: &'v Value, pointer: &str) -> &'v Value {
-    value.pointer(pointer).unwrap_or(&Value::Null)
-}
-
-fn number(value: &Value, pointer: &str) -> Option<u64> {
-    at(value, pointer).as_u64()
-}
-
-fn text(value: &Value, pointer: &str) -> Option<String> {
-    let text = at(value, pointer)
-        .as_str()
-        .filter(|text| !text.is_empty())?;
-    Some(printable(text))
-}
-
-fn list<'v>(value: &'v Value, pointer: &str) -> &'v [Value] {
-    at(value, pointer)
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default()
-}
-
-/// A size rounded to three digits or so: this is read, not parsed.
-pub(super) fn rounded_size(bytes: u64) -> String {
-    let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
-    match units.into_iter().find(|(shift, _)| bytes >> shift > 0) {
-        Some((shift, unit)) if !bytes.is_multiple_of(1 << shift) => {
-            format!("{:.1}{unit}", bytes as f64 / (1u64 << shift) as f64)
-        }
-        _ => format_size(bytes),
     }
 }
 

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::CliError;
 use super::args::{SeekTo, TailArgs, TailCommand};
-use super::control::{ask, print_line, printable};
-use super::status::rounded_size;
+use super::control::{ask, print_line};
+use super::shown::{number, rounded_size, text};
 use crate::config::format_duration;
 
 /// Files of one request; the daemon sends no more at once.
@@ -31,7 +31,7 @@ pub(super) fn tail(args: &TailArgs) -> Result<(), CliError> {
             let request = json!({"cmd": "tail-seek", "file": file, "to": to, "yes": yes});
             let answer = ask(&args.control, &request)?;
             let moved = answer.get("file").unwrap_or(&Value::Null);
-            let offset = number(moved, "offset").unwrap_or_default();
+            let offset = number(moved, "/offset").unwrap_or_default();
             print_line(&format!("{}: goes on at byte {offset}", path_of(moved)))
         }
         TailCommand::Forget { file, yes } => {
@@ -74,7 +74,7 @@ fn status(args: &TailArgs, path: Option<&str>, as_json: bool) -> Result<(), CliE
             rows.extend(files.iter().map(row));
         }
         from += files.len() as u64;
-        if files.is_empty() || from >= number(&page, "total").unwrap_or_default() {
+        if files.is_empty() || from >= number(&page, "/total").unwrap_or_default() {
             break;
         }
     }
@@ -91,12 +91,12 @@ const HEAD: [&str; 6] = ["input", "lag", "offset", "size", "quiet", "file"];
 fn row(file: &Value) -> [String; 6] {
     let size = |key| number(file, key).map_or_else(|| "?".to_owned(), rounded_size);
     let exact = |key| number(file, key).map_or_else(|| "?".to_owned(), |n| n.to_string());
-    let quiet = number(file, "quiet_seconds").map(Duration::from_secs);
+    let quiet = number(file, "/quiet_seconds").map(Duration::from_secs);
     [
-        text(file, "input").unwrap_or_default(),
-        size("lag"),
-        exact("offset"),
-        exact("size"),
+        text(file, "/input").unwrap_or_default(),
+        size("/lag"),
+        exact("/offset"),
+        exact("/size"),
         quiet.map(format_duration).unwrap_or_default(),
         described(file),
     ]
@@ -105,29 +105,29 @@ fn row(file: &Value) -> [String; 6] {
 /// Path and identity, and whatever is not as usual.
 fn described(file: &Value) -> String {
     let mut words = vec![path_of(file)];
-    if let Some(now) = text(file, "now_at") {
+    if let Some(now) = text(file, "/now_at") {
         words.push(format!("now at {now}"));
     }
-    if let Some(inode) = number(file, "inode") {
-        let device = number(file, "device").unwrap_or_default();
+    if let Some(inode) = number(file, "/inode") {
+        let device = number(file, "/device").unwrap_or_default();
         words.push(format!("inode {inode} of device {device}"));
     }
-    if let Some(state) = text(file, "state").filter(|state| state != "listed") {
+    if let Some(state) = text(file, "/state").filter(|state| state != "listed") {
         words.push(state);
     }
     if file.get("finished").and_then(Value::as_bool) == Some(true) {
         words.push("finished".to_owned());
     }
-    if let Some(count) = number(file, "rewritten").filter(|count| *count > 0) {
+    if let Some(count) = number(file, "/rewritten").filter(|count| *count > 0) {
         words.push(format!("rewritten {count} times"));
     }
-    if let Some(reason) = text(file, "kept") {
+    if let Some(reason) = text(file, "/kept") {
         words.push(format!("will not be removed: {reason}"));
     }
-    if let Some(error) = text(file, "error") {
+    if let Some(error) = text(file, "/error") {
         words.push(format!("ERROR {error}"));
     }
-    if let Some(key) = text(file, "key") {
+    if let Some(key) = text(file, "/key") {
         words.push(format!("key {key}"));
     }
     words.join(", ")
@@ -157,16 +157,7 @@ fn table(rows: &[[String; 6]]) -> String {
 }
 
 fn path_of(file: &Value) -> String {
-    text(file, "path").unwrap_or_else(|| "?".to_owned())
-}
-
-fn number(value: &Value, key: &str) -> Option<u64> {
-    value.get(key)?.as_u64()
-}
-
-fn text(value: &Value, key: &str) -> Option<String> {
-    let text = value.get(key)?.as_str().filter(|text| !text.is_empty())?;
-    Some(printable(text))
+    text(file, "/path").unwrap_or_else(|| "?".to_owned())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use clap::Args;
 use super::super::CliError;
 use super::super::args::config_or_default;
 use super::super::control::print_line;
+use super::super::shown::printable;
 use crate::config::{Context, Explained};
 
 /// Flags of `kafka explain`.
@@ -31,13 +32,8 @@ pub(in crate::cli) fn explain(args: &ExplainArgs) -> Result<(), CliError> {
 
 fn line(row: &Explained) -> String {
     let value = row.value.as_deref().unwrap_or("(none)");
-    let value: String = value.chars().map(shown).collect();
+    let value = printable(value);
     let spelled = row.spelled.as_ref().map(|name| format!(", as {name}"));
     let spelled = spelled.unwrap_or_default();
     format!("{} = {value}  # {}{spelled}", row.name, row.origin)
-}
-
-/// A value is one line on the terminal, whatever is in it.
-fn shown(c: char) -> char {
-    if c.is_control() { '\u{fffd}' } else { c }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::args::config_or_default;
 use super::super::control::print_line;
+use super::super::shown::printable;
 use super::super::{CliError, route};
 use super::block_on;
 use crate::config::{Config, ConfigSource, Context, parse_duration};
@@ -113,11 +114,11 @@ fn line(finding: &Finding) -> String {
     let mut text = format!(
         "{mark:<5} {:<10} {}: {}",
         finding.step.name(),
-        finding.subject.escape_debug(),
-        finding.what.escape_debug()
+        printable(&finding.subject),
+        printable(&finding.what)
     );
     if let Some(todo) = todo {
-        text += &format!("\n{:>17}{}", "-> ", todo.escape_debug());
+        text += &format!("\n{:>17}{}", "-> ", printable(todo));
     }
     text
 }
@@ -142,4 +143,28 @@ fn as_json(finding: &Finding) -> Value {
         "what": finding.what, "kind": kind, "todo": todo,
         "millis": u64::try_from(finding.took.as_millis()).unwrap_or(u64::MAX),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::kafka::doctor::{Advice, Kind, Step};
+
+    #[test]
+    fn a_command_can_be_pasted_as_it_is_shown_and_no_line_is_forged() {
+        let todo = r"grant Write: `kafka-acls.sh --transactional-id 'edge 17'`".to_owned();
+        let kind = Kind::Permission;
+        let finding = Finding {
+            step: Step::Write,
+            subject: "t".to_owned(),
+            verdict: Verdict::Fail(Advice { kind, todo }),
+            what: "refused\nOK".to_owned(),
+            took: Duration::ZERO,
+        };
+        let shown = line(&finding);
+        assert!(shown.ends_with("--transactional-id 'edge 17'`"), "{shown}");
+        assert!(shown.contains(r"t: refused\nOK"), "{shown}");
+    }
 }

@@ -67,11 +67,8 @@ fn explained(parts: Parts, kafka: &KafkaConfig) -> Vec<Explained> {
         let (origin, spelled) = match found {
             None => (DEFAULT.to_owned(), None),
             Some((name, entry)) => {
-                let at = entry.key.start;
-                let parts = sink.parts();
-                let file = parts.name_at(at).unwrap_or_default();
                 let spelled = (name != key.name).then(|| name.to_owned());
-                (format!("{file}:{}", parts.position(at).0), spelled)
+                (sink.parts().line_at(entry.key.start), spelled)
             }
         };
         Explained {
@@ -269,7 +266,7 @@ mod tests {
             let key = keys::kafka_keys()
                 .find(|key| key.name == found.name)
                 .unwrap();
-            let shown = key.default.trim_matches('`').trim_matches('"');
+            let shown = key.plain_default().trim_matches('"');
             if let Ok(number) = shown.parse::<i64>() {
                 assert_eq!(found.value, Some(number.to_string()), "{}", found.name);
             }

@@ -4,7 +4,7 @@
 //! Only harmless ones: a property whose absence would change what reaches Kafka is refused
 //! like any other, in `parse`.
 
-/// Names, each with the reason. A name that ends in a dot stands for all that begin so.
+/// Names, each with the reason.
 const FOREIGN: &[(&str, &str)] = &[
     ("auto.commit.interval.ms", CONSUMER),
     ("auto.include.jmx.reporter", METRICS),
@@ -28,7 +28,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ),
     ("max.partition.fetch.bytes", CONSUMER),
     ("max.poll.", CONSUMER),
-    ("metadata.max.idle.ms", "a topic in a route stays known"),
+    ("metadata.max.idle.ms", TOPICS_IDLE),
     (
         "metadata.recovery.",
         "the bootstrap servers are asked again anyway",
@@ -37,38 +37,36 @@ const FOREIGN: &[(&str, &str)] = &[
     ("metrics.", METRICS),
     ("partition.assignment.strategy", CONSUMER),
     ("schema.registry.", REGISTRY),
-    (
-        "security.providers",
-        "it names Java code; TLS is rustls here",
-    ),
+    ("security.providers", JAVA),
     ("session.timeout.ms", CONSUMER),
-    (
-        "ssl.keymanager.algorithm",
-        "it names Java code; TLS is rustls here",
-    ),
-    ("ssl.provider", "it names Java code; TLS is rustls here"),
-    (
-        "ssl.secure.random.implementation",
-        "it names Java code; TLS is rustls here",
-    ),
-    (
-        "ssl.trustmanager.algorithm",
-        "it names Java code; TLS is rustls here",
-    ),
+    ("ssl.keymanager.algorithm", JAVA),
+    ("ssl.provider", JAVA),
+    ("ssl.secure.random.implementation", JAVA),
+    ("ssl.trustmanager.algorithm", JAVA),
     ("value.deserializer", CONSUMER),
 ];
 
+/// Of `metadata.max.idle.ms`.
+pub(super) const TOPICS_IDLE: &str = "a topic that a route names stays known, and one made from \
+                                      events as long as [routing] topic_idle says";
+
 const CONSUMER: &str = "it is for consumers";
+const JAVA: &str = "it names Java code; TLS is rustls here";
 const METRICS: &str = "metrics are in spoolway status";
 const REGISTRY: &str = "events are written as they are, without a schema registry";
 
 /// The reason why a property of a file is not used, when it does no harm.
 pub(super) fn foreign(name: &str) -> Option<&'static str> {
-    let covers = |known: &str| match known.strip_suffix('.') {
-        Some(_) => name.starts_with(known),
-        None => name == known,
+    reason_in(FOREIGN, name)
+}
+
+/// The reason that a table of names gives for one. A name in it that ends in a dot stands for
+/// all that begin so.
+pub(super) fn reason_in(table: &[(&str, &'static str)], name: &str) -> Option<&'static str> {
+    let covers = |known: &str| match known.ends_with('.') {
+        true => name.starts_with(known),
+        false => name == known,
     };
-    let mut rows = FOREIGN.iter();
-    rows.find(|(known, _)| covers(known))
-        .map(|(_, reason)| *reason)
+    let found = table.iter().find(|(known, _)| covers(known));
+    found.map(|(_, reason)| *reason)
 }

@@ -62,6 +62,12 @@ impl Parts {
         (line, tail.map_or(0, |rest| rest.chars().count()) + 1)
     }
 
+    /// File and line of an offset, as `name:line`.
+    pub(super) fn line_at(&self, offset: usize) -> String {
+        let (line, _) = self.position(offset);
+        format!("{}:{line}", self.name_at(offset).unwrap_or_default())
+    }
+
     /// Each text after as many spaces as there are bytes before it: the parser then counts
     /// offsets from the beginning of the first.
     pub(super) fn padded(&self) -> Vec<String> {

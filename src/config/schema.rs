@@ -136,8 +136,7 @@ fn value(key: &Key) -> Value {
             words.collect::<Vec<_>>().join(". ").into(),
         );
         // Where the reference shows a TOML value, it is the default.
-        let text = key.default.trim_matches('`');
-        if let Ok(default) = serde_json::from_str::<Value>(text) {
+        if let Ok(default) = serde_json::from_str::<Value>(key.plain_default()) {
             object.insert("default".to_owned(), default);
         }
     }

@@ -24,6 +24,31 @@ pub(super) struct Entry<'a> {
     pub(super) value: &'a Spanned<DeValue<'a>>,
 }
 
+impl Entry<'_> {
+    /// The parts of a text with commas, or of an array of texts, without blanks around them;
+    /// `None` when it is neither.
+    pub(super) fn list(&self) -> Option<Vec<String>> {
+        let part = |text: &str| text.trim().to_owned();
+        match self.value.get_ref() {
+            DeValue::String(text) => Some(text.split(',').map(part).collect()),
+            DeValue::Array(items) => items
+                .iter()
+                .map(|item| item.get_ref().as_str().map(part))
+                .collect(),
+            _ => None,
+        }
+    }
+
+    /// A single value in the notation of a properties file.
+    pub(super) fn scalar(&self) -> Option<String> {
+        match self.value.get_ref() {
+            DeValue::Boolean(flag) => Some(flag.to_string()),
+            DeValue::Integer(number) => Some(number.as_str().to_owned()),
+            other => other.as_str().map(str::to_owned),
+        }
+    }
+}
+
 /// One table and the mistakes found in it.
 #[derive(Debug)]
 pub(super) struct Section<'a, 's> {
@@ -183,7 +208,7 @@ impl<'a, 's> Section<'a, 's> {
                 continue;
             };
             if let Some(first) = &found {
-                if same_text(first, &entry) {
+                if first.scalar().is_some() && first.scalar() == entry.scalar() {
                     continue;
                 }
                 let help = Some(format!("keep one of {key} and {alias}"));
@@ -356,16 +381,6 @@ impl<'a, 's> Section<'a, 's> {
         }
         found.map(|(_, value)| *value)
     }
-}
-
-/// Whether two values say the same in the notation of a properties file.
-fn same_text(one: &Entry<'_>, other: &Entry<'_>) -> bool {
-    let text = |entry: &Entry<'_>| match entry.value.get_ref() {
-        DeValue::Boolean(flag) => Some(flag.to_string()),
-        DeValue::Integer(number) => Some(number.as_str().to_owned()),
-        other => other.as_str().map(str::to_owned),
-    };
-    text(one).is_some() && text(one) == text(other)
 }
 
 fn describe(value: &DeValue<'_>) -> &'static str {

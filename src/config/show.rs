@@ -8,7 +8,7 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{Kind, TABLES, Table};
+use super::keys::{Key, Kind, TABLES, Table};
 use super::load::read_parts;
 use super::overlay;
 use super::parse::{Context, parse};
@@ -100,7 +100,7 @@ impl Page {
                 (Some((name, entry)), _) => {
                     self.line(name, &value(key.kind, &entry, sink), &entry, sink)
                 }
-                (None, _) => self.default(key.name, key.default),
+                (None, _) => self.default(key),
             }
         }
         if table.name.is_empty() {
@@ -122,18 +122,14 @@ impl Page {
     fn line(&mut self, name: &str, value: &str, entry: &Entry<'_>, sink: &Sink) {
         self.text += &format!("{name} = {value}");
         if self.origin {
-            let parts = sink.parts();
-            let file = parts.name_at(entry.key.start).unwrap_or_default();
-            let (line, _) = parts.position(entry.key.start);
-            self.text += &format!("  # {file}:{line}");
+            self.text += &format!("  # {}", sink.parts().line_at(entry.key.start));
         }
         self.text.push('\n');
     }
 
-    fn default(&mut self, name: &str, default: &str) {
-        let shown = default.trim_matches('`');
-        if self.origin && default != "required" {
-            self.text += &format!("# {name} = {shown}  # default\n");
+    fn default(&mut self, key: &Key) {
+        if self.origin && key.default != "required" {
+            self.text += &format!("# {} = {}  # default\n", key.name, key.plain_default());
         }
     }
 }

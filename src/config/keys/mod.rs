@@ -52,6 +52,13 @@ pub(super) struct Key {
     pub(super) effect: &'static str,
 }
 
+impl Key {
+    /// The default without the marks of Markdown; a text is still in its quotes.
+    pub(super) fn plain_default(&self) -> &'static str {
+        self.default.trim_matches('`')
+    }
+}
+
 /// One table of the file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Table {

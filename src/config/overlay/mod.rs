@@ -5,7 +5,7 @@
 //! what the table itself says wins over the file. Checks no values.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
@@ -119,15 +119,15 @@ fn add_properties(kafka: &mut DeTable<'_>, sink: &mut Sink) {
         .into_iter()
         .map(|p| (p.key, (p.value, base + p.at)))
         .collect();
-    let own: Vec<String> = texts(kafka).into_keys().collect();
-    let has_own = |name: &str| own.iter().any(|key| official(key) == official(name));
+    let own = texts(kafka).into_keys();
+    let own: BTreeSet<String> = own.map(|key| official(&key).to_owned()).collect();
     let mut secrets = false;
     for (key, (value, at)) in last {
         if let Some(reason) = foreign(&key) {
             let message = format!("[kafka] {key}: is not used, because {reason}");
             sink.warning(at..at, message, None);
-        } else if !has_own(&key) {
-            secrets |= is_secret(&key) || key == JAAS_CONFIG;
+        } else if !own.contains(official(&key)) {
+            secrets |= is_secret(&key);
             insert(kafka, at, key, value.trim().to_owned());
         }
     }

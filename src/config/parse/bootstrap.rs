@@ -3,8 +3,6 @@
 //!
 //! Resolves no names; that happens at each connect.
 
-use toml::de::DeValue;
-
 use crate::config::section::Section;
 use crate::config::{DnsLookup, HostPort};
 
@@ -21,15 +19,7 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Option<Vec<HostPort>> {
         );
         return None;
     };
-    let list: Option<Vec<String>> = match entry.value.get_ref() {
-        DeValue::String(text) => Some(text.split(',').map(str::to_owned).collect()),
-        DeValue::Array(array) => array
-            .iter()
-            .map(|v| v.get_ref().as_str().map(str::to_owned))
-            .collect(),
-        _ => None,
-    };
-    let Some(list) = list else {
+    let Some(list) = entry.list() else {
         section.wrong_type(KEY, &entry, "a string \"host:port,host:port\"");
         return None;
     };
@@ -39,7 +29,7 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Option<Vec<HostPort>> {
         return None;
     }
     let mut servers = Vec::new();
-    for server in list.iter().map(|s| s.trim()) {
+    for server in &list {
         match parse_server(server) {
             Ok(parsed) => servers.push(parsed),
             Err(what) => {

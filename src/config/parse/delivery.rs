@@ -6,8 +6,6 @@
 
 use std::time::Duration;
 
-use toml::de::DeValue;
-
 use super::kafka::{HOUR, MILLISECOND, MINUTE, SECOND};
 use crate::config::quantity::whole_number;
 use crate::config::section::{Entry, Section};
@@ -50,20 +48,13 @@ pub(super) fn read(section: &mut Section<'_, '_>, kafka: &mut KafkaConfig) {
     );
 }
 
-/// A number as text, whichever way it was written; `None` for another type.
-pub(super) fn number_text(entry: &Entry<'_>) -> Option<String> {
-    match entry.value.get_ref() {
-        DeValue::Integer(number) => Some(number.as_str().to_owned()),
-        other => other.as_str().map(str::to_lowercase),
-    }
-}
-
 fn read_acks(section: &mut Section<'_, '_>, kafka: &mut KafkaConfig) {
     let acks = section.take_alias("acks", &["request.required.acks"]);
     let allowed = section.flag(ALLOW_DATA_LOSS, false);
     let idempotence = section.take("enable.idempotence");
     if let Some(entry) = &acks {
-        match number_text(entry).as_deref() {
+        let written = entry.scalar().map(|text| text.to_lowercase());
+        match written.as_deref() {
             Some("all" | "-1") => {}
             Some("1") => kafka.acks = Acks::Leader,
             Some("0") => kafka.acks = Acks::None,
@@ -143,7 +134,7 @@ fn optional(
     let Some(entry) = section.take_alias(key, aliases) else {
         return default;
     };
-    if matches!(number_text(&entry).as_deref(), Some("0" | "-1")) {
+    if matches!(entry.scalar().as_deref(), Some("0" | "-1")) {
         return None;
     }
     Some(section.millis_of(key, &entry, *range.start(), range))

@@ -179,10 +179,7 @@ fn read_socket_buffer(
     alias: &'static str,
 ) -> Option<u32> {
     let entry = section.take_alias(key, &[alias])?;
-    let text = match entry.value.get_ref() {
-        DeValue::Integer(i) => i.as_str().to_owned(),
-        other => other.as_str().unwrap_or_default().to_owned(),
-    };
+    let text = entry.scalar().unwrap_or_default();
     if text == "-1" || text == "0" {
         return None;
     }
@@ -292,11 +289,7 @@ fn read_fixed(section: &mut Section<'_, '_>) {
         let Some(entry) = section.take(fixed.name) else {
             continue;
         };
-        let written = match entry.value.get_ref() {
-            DeValue::Boolean(flag) => flag.to_string(),
-            DeValue::Integer(number) => number.as_str().to_owned(),
-            other => other.as_str().unwrap_or_default().to_lowercase(),
-        };
+        let written = entry.scalar().unwrap_or_default().to_lowercase();
         if !fixed.accepted.contains(&written.as_str()) {
             let what = format!("is refused with this value, because {}", fixed.reason);
             section.fault(fixed.name, entry.value.span(), &what, None);

@@ -3,6 +3,8 @@
 //!
 //! Names: Apache Kafka 4.x, "Producer Configs", and librdkafka's CONFIGURATION.md.
 
+use crate::config::foreign::{TOPICS_IDLE, reason_in};
+
 /// A property that may be written as long as it asks for what happens anyway.
 pub(super) struct Fixed {
     pub(super) name: &'static str,
@@ -67,7 +69,7 @@ pub(super) const FIXED: &[Fixed] = &[
 
 /// Properties that are refused whatever their value, with the reason. A name that ends in
 /// a dot stands for every name that begins with it.
-pub(super) const REFUSED: &[(&str, &str)] = &[
+const REFUSED: &[(&str, &str)] = &[
     (
         "auto.include.jmx.reporter",
         "it names Java code; use spoolway status",
@@ -87,7 +89,7 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
         "max.block.ms",
         "writers wait, or are refused, as [spool] when_full says",
     ),
-    ("metadata.max.idle.ms", "a topic in a route stays known"),
+    ("metadata.max.idle.ms", TOPICS_IDLE),
     (
         "metadata.recovery.rebootstrap.trigger.ms",
         "the bootstrap servers are asked again anyway",
@@ -156,15 +158,5 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
 
 /// The reason why a property is refused, when it is one of Kafka's.
 pub(super) fn refusal(name: &str) -> Option<&'static str> {
-    let covers = |known: &str| {
-        if known.ends_with('.') {
-            name.starts_with(known)
-        } else {
-            name == known
-        }
-    };
-    REFUSED
-        .iter()
-        .find(|(known, _)| covers(known))
-        .map(|(_, reason)| *reason)
+    reason_in(REFUSED, name)
 }

@@ -3,8 +3,6 @@
 //! As Kafka has them: the list is offered, and `ssl.protocol = "TLSv1.2"` takes 1.3 out of
 //! it. Below TLS 1.2 nothing is spoken; asking for it is an error and not overlooked.
 
-use toml::de::DeValue;
-
 use crate::config::TlsVersions;
 use crate::config::section::{Entry, Section};
 
@@ -25,7 +23,7 @@ pub(super) fn read(
 ) -> TlsVersions {
     let (mut v1_2, mut v1_3) = (true, true);
     if let Some(entry) = enabled {
-        let Some(names) = list(entry) else {
+        let Some(names) = entry.list() else {
             section.wrong_type(ENABLED, entry, "a string \"TLSv1.2,TLSv1.3\"");
             return TlsVersions::Both;
         };
@@ -39,7 +37,7 @@ pub(super) fn read(
         }
     }
     if let Some(entry) = protocol {
-        match list(entry).as_deref() {
+        match entry.list().as_deref() {
             // JSSE's name for all versions.
             Some([name]) if name == V1_3 || name == "TLS" => {}
             Some([name]) if name == V1_2 => v1_3 = false,
@@ -59,18 +57,6 @@ pub(super) fn read(
             }
             TlsVersions::Both
         }
-    }
-}
-
-fn list(entry: &Entry<'_>) -> Option<Vec<String>> {
-    let whole = |text: &str| text.trim().to_owned();
-    match entry.value.get_ref() {
-        DeValue::String(text) => Some(text.split(',').map(whole).collect()),
-        DeValue::Array(items) => items
-            .iter()
-            .map(|item| item.get_ref().as_str().map(whole))
-            .collect(),
-        _ => None,
     }
 }
 

@@ -23,13 +23,10 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Held for as long as the spool is open.
 #[derive(Debug)]
-pub(super) struct DirLock(
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the lock lives as long as the file")
-    )]
-    File,
-);
+pub(super) struct DirLock {
+    /// The lock lives as long as it is open.
+    _file: File,
+}
 
 impl DirLock {
     /// Takes the lock of `dir`. One that another process holds is not waited for; one of this
@@ -68,7 +65,7 @@ impl DirLock {
         file.set_len(0).map_err(io_at(&path))?;
         // Only a hint; on a full disk it may fail.
         let _ = write!(file, "{}", std::process::id());
-        Ok(Self(file))
+        Ok(Self { _file: file })
     }
 }
 
@@ -89,7 +86,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let held = DirLock::take(dir.path()).unwrap();
         // What a child has between fork and exec.
-        let copy = held.0.try_clone().unwrap();
+        let copy = held._file.try_clone().unwrap();
         drop(held);
         let child = std::thread::spawn(move || {
             std::thread::park_timeout(Duration::from_millis(300));

@@ -10,7 +10,7 @@
 //!   reserve     space given up so that a full disk can be drained (reserve.rs)
 //!   gen-<seq>/  a generation: one sled database with the events from <seq> on (store.rs),
 //!               gen.meta: its result while it is closed (meta.rs)
-//!   dead/       dead letters (dead_letter.rs)
+//!   dead/       dead letters (dead_letter/)
 //!   quarantine/ what could not be read (quarantine.rs)
 //!   control.sock is the daemon's, unless `[control] path` puts it elsewhere
 //! ```
@@ -223,13 +223,16 @@ impl SpoolHandle {
     /// The thread that has ended, as only a panic ends it before [`SpoolHandle::close`]: the
     /// spool then takes nothing, or gives nothing back.
     pub fn ended(&self) -> Option<&'static str> {
-        let has_ended =
-            |ends: &mpsc::Receiver<()>| ends.try_recv() == Err(mpsc::TryRecvError::Disconnected);
-        match () {
-            () if has_ended(&self.committer_ends) => Some("the spool's committer"),
-            () if has_ended(&self.keeper_ends) => Some("the spool's keeper"),
-            () => None,
-        }
+        let threads = [
+            (&self.committer_ends, "the spool's committer"),
+            (&self.keeper_ends, "the spool's keeper"),
+        ];
+        let ended = |ends: &mpsc::Receiver<()>| {
+            matches!(ends.try_recv(), Err(mpsc::TryRecvError::Disconnected))
+        };
+        threads
+            .into_iter()
+            .find_map(|(ends, name)| ended(ends).then_some(name))
     }
 
     /// Stops: takes no more events, commits what is queued, writes everything down, closes.

@@ -29,8 +29,8 @@ fn span_seq(key: &[u8]) -> Option<Seq> {
     }
 }
 
-/// Writes `changes`, without a flush.
-pub(super) fn write(store: &Store, changes: &Changes) -> Result<(), StoreError> {
+/// Writes `changes`; they are on disk afterwards.
+pub(super) fn write_durably(store: &Store, changes: &Changes) -> Result<(), StoreError> {
     for (seq, value) in &changes.spans {
         store.put_record(&span_key(*seq), value)?;
     }
@@ -40,7 +40,7 @@ pub(super) fn write(store: &Store, changes: &Changes) -> Result<(), StoreError> 
     for seq in &changes.obsolete {
         store.remove_record(&span_key(*seq))?;
     }
-    Ok(())
+    store.flush()
 }
 
 /// Reads the tracker of the generation that begins at `first`.

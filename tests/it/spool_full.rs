@@ -8,7 +8,7 @@ use spoolway::event::EventBuf;
 use spoolway::proof;
 use spoolway::spool::{FullReason, OpenError, Spool, Want};
 
-use crate::spool_rig::{Mount, Rig, config, copy_dir, noise, skipped, take_all_space};
+use crate::spool_rig::{Mount, Rig, SmallDisk, config, copy_dir, noise, skipped, take_all_space};
 
 /// Events of 60 KB that do not compress.
 const EVENT: usize = 60_000;
@@ -83,18 +83,15 @@ fn a_file_system_that_cannot_set_space_aside_has_a_reserve_all_the_same() {
 
 #[test]
 fn a_disk_filled_by_others_is_survived_and_intake_resumes() {
-    let dir = tempfile::tempdir().unwrap();
-    let Some(mount) = Mount::tmpfs(dir.path().join("small"), 48 << 20) else {
+    let Some(disk) = SmallDisk::new() else {
         return skipped("a_disk_filled_by_others_is_survived_and_intake_resumes");
     };
-    let mut config = config(&mount.0.join("spool"));
-    config.max_bytes = 64 << 20;
-    let mut rig = Rig::open(&config);
+    let mut rig = Rig::open(&disk.config);
     let before: Vec<_> = (1..=100).map(|seed| noise(seed, EVENT)).collect();
     rig.append(&before);
 
     // Somebody else takes every byte; the next commit meets a full disk.
-    let thief = mount.0.join("thief");
+    let thief = disk.thief();
     take_all_space(&thief);
     let mut buf = EventBuf::default();
     (101..=130).for_each(|seed| buf.push(&noise(seed, EVENT)));
@@ -154,19 +151,16 @@ fn a_disk_filled_by_others_is_survived_and_intake_resumes() {
 
 #[test]
 fn a_full_disk_does_not_stop_the_start() {
-    let dir = tempfile::tempdir().unwrap();
-    let Some(mount) = Mount::tmpfs(dir.path().join("small"), 48 << 20) else {
+    let Some(disk) = SmallDisk::new() else {
         return skipped("a_full_disk_does_not_stop_the_start");
     };
-    let mut config = config(&mount.0.join("spool"));
-    config.max_bytes = 64 << 20;
-    let rig = Rig::open(&config);
+    let rig = Rig::open(&disk.config);
     for seed in 1..=100 {
         rig.append(&[noise(seed, EVENT)]);
     }
     rig.close();
-    take_all_space(&mount.0.join("thief"));
-    let mut rig = Rig::open(&config);
+    take_all_space(&disk.thief());
+    let mut rig = Rig::open(&disk.config);
     // As the drain does: what is acknowledged frees space for what comes next.
     let mut expected = 1;
     while let Some(block) = rig.opened.cursor.next().expect("the disk answers") {

@@ -14,7 +14,7 @@ use spoolway::spool::{
 use crate::spool_checkpoints::{
     Files, check_agreement, checkpoint, checkpoints, config, image, source,
 };
-use crate::spool_rig::{Mount, Rig, generations, noise, skipped, take_all_space};
+use crate::spool_rig::{Rig, SmallDisk, generations, noise, skipped, take_all_space};
 
 #[test]
 fn checkpoints_without_events_are_durable_and_forgotten_on_request() {
@@ -212,15 +212,12 @@ fn checkpoints_over_a_limit_are_refused_by_name() {
 
 #[test]
 fn on_a_full_disk_checkpoints_wait_with_their_events() {
-    let dir = tempfile::tempdir().unwrap();
-    let Some(mount) = Mount::tmpfs(dir.path().join("small"), 48 << 20) else {
+    let Some(disk) = SmallDisk::new() else {
         return skipped("on_a_full_disk_checkpoints_wait_with_their_events");
     };
-    let mut config = config(&mount.0.join("spool"));
-    config.max_bytes = 64 << 20;
-    let rig = Rig::open(&config);
+    let rig = Rig::open(&disk.config);
     let mut files = Files::new(8);
-    let thief = mount.0.join("thief");
+    let thief = disk.thief();
     take_all_space(&thief);
     rig.block_on(async {
         let appender = &rig.opened.appender;
@@ -248,8 +245,8 @@ fn on_a_full_disk_checkpoints_wait_with_their_events() {
             .await
             .unwrap();
     });
-    let copied = dir.path().join("image");
-    image(&rig, &mount.0.join("spool"), &copied);
+    let copied = disk.folder.path().join("image");
+    image(&rig, &disk.config.dir, &copied);
     rig.close();
     assert_eq!(check_agreement(&copied, "full disk"), (files.lines, None));
 }

@@ -11,6 +11,7 @@ use spoolway::config::{SpoolCodec, SpoolConfig, WhenFull};
 use spoolway::event::{EventBuf, Source};
 use spoolway::proof::{self, BrokerAuthority, Seq, SeqRange, SeqRanges};
 use spoolway::spool::{AppendError, DeadLetter, Ledger, Opened, Spool, Want};
+use tempfile::TempDir;
 
 /// A spool in `dir` with small generations.
 pub(crate) fn config(dir: &Path) -> SpoolConfig {
@@ -238,6 +239,33 @@ impl Drop for Mount {
     fn drop(&mut self) {
         // Nothing can be done about a failure here.
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// A disk of 48 MiB for a spool that may take more than that.
+pub(crate) struct SmallDisk {
+    mount: Mount,
+    pub(crate) config: SpoolConfig,
+    /// With room for copies; goes after the mount.
+    pub(crate) folder: TempDir,
+}
+
+impl SmallDisk {
+    pub(crate) fn new() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mount = Mount::tmpfs(folder.path().join("small"), 48 << 20)?;
+        let mut config = config(&mount.0.join("spool"));
+        config.max_bytes = 64 << 20;
+        Some(Self {
+            mount,
+            config,
+            folder,
+        })
+    }
+
+    /// What may take all of its space.
+    pub(crate) fn thief(&self) -> PathBuf {
+        self.mount.0.join("thief")
     }
 }
 

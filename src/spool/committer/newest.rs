@@ -19,6 +19,10 @@ use crate::spool::tracker::Tracker;
 /// Longest wait for a surplus generation to be closed before the next one is begun all the same.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(2);
 
+/// A new generation that could not be begun is tried again once the old one has grown by so
+/// many bytes.
+const RETRY_AFTER: u64 = 1024 * 1024;
+
 impl Committer {
     /// Begins a new generation. When that fails the old one grows on, once nothing is left of
     /// the new one.
@@ -28,10 +32,14 @@ impl Committer {
             return;
         }
         self.wait_for_closing();
-        let begun = self.begin(first);
-        if let Err(error) = begun {
+        let usual = self.shared.config.generation_bytes;
+        self.rotate_from = usual;
+        if let Err(error) = self.begin(first) {
             self.shared.failed("cannot begin a new generation", &error);
             self.leftover = Some(first);
+            // What cannot be begun now is not tried again at each commit.
+            let grown = self.store.as_deref().map_or(0, Store::file_bytes);
+            self.rotate_from = usual.max(grown.saturating_add(RETRY_AFTER));
         }
     }
 

@@ -184,11 +184,6 @@ impl Committer {
         }
         if file_bytes >= self.rotate_from {
             self.rotate();
-            // What cannot be begun now is not tried again at each commit.
-            let tried_at = self
-                .leftover
-                .map(|_| file_bytes.saturating_add(QUOTA_EVERY));
-            self.rotate_from = tried_at.unwrap_or(self.shared.config.generation_bytes);
         }
     }
 }

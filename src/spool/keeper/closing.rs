@@ -54,7 +54,7 @@ impl Keeper {
         let closed = match &store {
             Some(store) => {
                 let changes = tracker.take_changes().unwrap_or_default();
-                records::write(store, &changes).and_then(|()| store.flush())
+                records::write_durably(store, &changes)
             }
             None => Ok(()),
         };
@@ -62,13 +62,8 @@ impl Keeper {
             .generations
             .get(&first)
             .map(|g| g.summary());
-        let dir = self.shared.generation_dir(first);
         let written = closed.and_then(|()| match summary {
-            Some(summary) => Ok(meta::write(
-                &dir,
-                self.shared.spool_id,
-                &Meta::Closed(summary),
-            )?),
+            Some(summary) => self.note_closed(first, summary),
             None => Ok(()),
         });
         let is_written = written.is_ok();
@@ -88,6 +83,13 @@ impl Keeper {
         self.shared.changed.notify_all();
     }
 
+    /// Lets a start know what is resolved in a generation without opening it.
+    fn note_closed(&self, first: Seq, summary: Summary) -> Result<(), StoreError> {
+        let dir = self.shared.generation_dir(first);
+        let meta = Meta::Closed(summary);
+        Ok(meta::write(&dir, self.shared.spool_id, &meta)?)
+    }
+
     /// Tries once more to write down what a failed close could not.
     fn write_unwritten(&self) {
         let mut table = lock(&self.shared.table);
@@ -100,13 +102,10 @@ impl Keeper {
             let dir = self.shared.generation_dir(first);
             let changes = tracker.take_changes().unwrap_or_default();
             let written = Store::open(&dir, self.shared.config.cache_bytes).and_then(|opened| {
-                records::write(&opened.store, &changes)?;
-                opened.store.flush()?;
+                records::write_durably(&opened.store, &changes)?;
                 opened.store.close()
             });
-            let meta = Meta::Closed(summary);
-            let told = written.and_then(|()| Ok(meta::write(&dir, self.shared.spool_id, &meta)?));
-            if let Err(error) = told {
+            if let Err(error) = written.and_then(|()| self.note_closed(first, summary)) {
                 self.shared.failed(
                     "cannot write down what is resolved; it is sent again",
                     &error,

@@ -195,8 +195,7 @@ impl Keeper {
             }
         }
         for (first, store, changes) in work {
-            let written = records::write(&store, &changes).and_then(|()| store.flush());
-            if let Err(error) = written {
+            if let Err(error) = records::write_durably(&store, &changes) {
                 self.failed("cannot write down what is resolved", &error);
                 let mut table = lock(&self.shared.table);
                 table.resolved = true;

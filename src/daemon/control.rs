@@ -20,7 +20,7 @@ use super::status::Watched;
 use crate::config::{AckMode, UnixConfig};
 use crate::input::file::commands::{FILES_AT_ONCE, SeekTo, TailControl};
 use crate::input::seldom::Seldom;
-use crate::input::unix::{BindError, BoundSocket};
+use crate::input::unix::{ACCEPT_RETRY, BindError, BoundSocket};
 use crate::proof::Seq;
 use crate::spool::{Appender, DeadLetters};
 
@@ -160,7 +160,7 @@ pub(super) async fn serve(socket: BoundSocket, control: Arc<Control>) {
                 if failures.is_due() {
                     warn!(%error, "cannot accept control connections; trying again");
                 }
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                tokio::time::sleep(ACCEPT_RETRY).await;
             }
         }
     }

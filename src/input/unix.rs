@@ -29,7 +29,7 @@ use crate::event::{Peer, Source};
 use crate::spool::Appender;
 
 /// Wait after a failed accept, e.g. when the process has no file descriptor left.
-const ACCEPT_RETRY: Duration = Duration::from_millis(200);
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 
 /// Why a socket could not be bound.
 #[derive(Debug, thiserror::Error)]

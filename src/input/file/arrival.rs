@@ -139,7 +139,10 @@ impl Scan<'_> {
         for found in between {
             let is_known = self.files.with_id(index, found.stat.id).is_some();
             let is_meant = self.input.config.patterns.captures(&found.path).is_some();
-            if is_known || is_meant || self.files.is_full() || self.is_copy(&found.path, head) {
+            if is_known || is_meant || self.files.is_full() {
+                continue;
+            }
+            if !self.is_legible_and_new(&found.path, head) {
                 continue;
             }
             let source = self.input.source(&path, found.stat.id);
@@ -154,17 +157,16 @@ impl Scan<'_> {
         }
     }
 
-    /// Whether the file begins as one that is followed does.
-    fn is_copy(&self, path: &Path, head: Print) -> bool {
+    /// Whether the file can be read line by line, and does not begin as `head` does: that
+    /// would be a copy of a file whose lines are read already.
+    fn is_legible_and_new(&self, path: &Path, head: Print) -> bool {
         let Ok((file, _)) = self.input.guard.file(path) else {
-            return true;
+            return false;
         };
-        if is_packed(&file) {
-            return true;
-        }
         let mut first = [0; HEAD_BYTES];
         let read = read_at(&file, &mut first, 0).unwrap_or(0);
-        head.len > 0 && head.begins(first.get(..read).unwrap_or_default())
+        let is_copy = head.len > 0 && head.begins(first.get(..read).unwrap_or_default());
+        !is_packed(&file) && !is_copy
     }
 }
 

@@ -80,13 +80,9 @@ impl Tailer {
             if let Ok(stat) = Stat::of(&file) {
                 follow.look(&stat, now);
             }
-            let ours = file.try_clone();
             input.keep(follow, file);
             self.lively.insert(key);
-            return match ours {
-                Ok(file) => self.take_packed_turn(key, &file),
-                Err(error) => self.cannot_unpack(key, &error),
-            };
+            return self.take_packed_turn(key);
         }
         let tail = follow.tail(&input.config, now);
         let (before, size) = (follow.progress, follow.size);

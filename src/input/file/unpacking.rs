@@ -4,7 +4,6 @@
 //! as the uncompressed one is there: its lines are read there. How bytes become lines is in
 //! `packed`.
 
-use std::fs::File;
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -29,16 +28,17 @@ enum Twin {
 }
 
 impl Tailer {
-    /// One turn of a compressed file.
-    pub(super) fn take_packed_turn(&mut self, key: u64, file: &File) {
-        if self
-            .unpacking
-            .as_ref()
-            .is_some_and(|other| other.key != key)
-        {
-            return self.queue(key);
+    /// One turn of a compressed file that is open.
+    pub(super) fn take_packed_turn(&mut self, key: u64) {
+        let other = self.unpacking.as_ref().map(|unpacking| unpacking.key);
+        if let Some(other) = other.filter(|other| *other != key) {
+            // One that waits for no turn was let go, or cannot be opened any more.
+            if self.files.get(other).is_some_and(|other| other.is_queued) {
+                return self.queue(key);
+            }
+            self.unpacking = None;
         }
-        match self.unpack(key, file) {
+        match self.unpack(key) {
             Ok(Some(unpacked)) => self.unpacked(key, unpacked),
             Ok(None) => self.unpacking = None,
             Err(error) => {
@@ -49,10 +49,12 @@ impl Tailer {
     }
 
     /// `None` when it has to wait.
-    fn unpack(&mut self, key: u64, file: &File) -> io::Result<Option<Unpacked>> {
-        let mut unpacking = match self.unpacking.take() {
-            Some(unpacking) => unpacking,
-            None => Unpacking::begin(key, file)?,
+    fn unpack(&mut self, key: u64) -> io::Result<Option<Unpacked>> {
+        let file = self.files.get(key).and_then(|f| f.handle.as_ref());
+        let mut unpacking = match (self.unpacking.take(), file) {
+            (Some(unpacking), _) => unpacking,
+            (None, Some(file)) => Unpacking::begin(key, file)?,
+            (None, None) => return Ok(None),
         };
         let is_undecided = self
             .files
@@ -163,7 +165,7 @@ impl Tailer {
     }
 
     /// What is damaged, or still being written, is tried again when it has changed.
-    pub(super) fn cannot_unpack(&mut self, key: u64, error: &io::Error) {
+    fn cannot_unpack(&mut self, key: u64, error: &io::Error) {
         let Some(follow) = self.files.get_mut(key) else {
             return;
         };

@@ -78,3 +78,26 @@ fn a_compressed_file_that_is_not_whole_waits_for_its_rest() {
     assert!(rig.wait_for(lines.len()) == lines);
     rig.stop();
 }
+
+#[test]
+fn a_file_that_is_let_go_while_it_is_unpacked_does_not_keep_others_waiting() {
+    let (folder, path) = folder();
+    // Large enough that it is not through when its first lines are seen.
+    let text = ("x".repeat(4095) + "\n").repeat(10_000);
+    fs::write(path.with_file_name("large.gz"), gzip(&text)).unwrap();
+    let mut rig = start(&folder, with_packed(&folder));
+    rig.wait_for(1);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let name = rig.got[0].path.to_str().unwrap().to_owned();
+    let forgotten = runtime.block_on(rig.tail.control.forget(name, true));
+    assert!(!forgotten.unwrap().finished, "it was not let go too late");
+    fs::write(path.with_file_name("small.gz"), gzip("after\n")).unwrap();
+    let mut count = rig.got.len();
+    while rig.got.iter().all(|got| got.text != "after") {
+        count += 1;
+        rig.wait_for(count);
+    }
+    rig.stop();
+}

@@ -12,12 +12,7 @@ fn a_truncated_file_is_read_anew_whether_it_is_shorter_or_longer_than_before() {
     fs::write(&path, "short\n").unwrap();
     rig.wait_for(51);
     let (text, longer) = numbered(100, 400);
-    let mut writer = File::options()
-        .write(true)
-        .truncate(true)
-        .open(&path)
-        .unwrap();
-    writer.write_all(text.as_bytes()).unwrap();
+    fs::write(&path, text).unwrap();
     let texts = rig.wait_for(351);
     assert_eq!(texts[..50], first);
     assert_eq!(texts[50], "short");
@@ -37,14 +32,7 @@ fn a_file_written_anew_while_nobody_looked_is_known_by_its_first_bytes() {
     let mut rig = start(&folder, |_| {});
     rig.wait_for(1);
     rig.stop();
-    let mut writer = File::options()
-        .write(true)
-        .truncate(true)
-        .open(&path)
-        .unwrap();
-    writer
-        .write_all(b"other content, which is longer\n")
-        .unwrap();
+    fs::write(&path, "other content, which is longer\n").unwrap();
     let mut rig = start(&folder, |_| {});
     assert_eq!(rig.wait_for(2)[1], "other content, which is longer");
     rig.stop();
@@ -53,11 +41,7 @@ fn a_file_written_anew_while_nobody_looked_is_known_by_its_first_bytes() {
 /// The way of logrotate's copytruncate; the writer pauses meanwhile.
 fn copytruncate(path: &Path, copy: &Path) {
     fs::copy(path, copy).unwrap();
-    File::options()
-        .write(true)
-        .truncate(true)
-        .open(path)
-        .unwrap();
+    fs::write(path, "").unwrap();
 }
 
 #[test]

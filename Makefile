@@ -7,7 +7,7 @@ CARGO ?= cargo
 TARGET ?= x86_64-unknown-linux-musl
 
 .PHONY: all setup demo test fuzz check bench assets reference deb rpm static test-static container \
-	test-package deny clean
+	test-container test-package deny clean
 
 all:
 	$(CARGO) build --release --locked
@@ -75,6 +75,10 @@ test-static: setup static
 # An image of one file, by podman, docker or buildah.
 container: static
 	scripts/container.sh $(TARGET)
+
+# The image through the demo's outage, with a real Kafka, by podman or docker.
+test-container: setup container
+	scripts/test-container.sh
 
 # The .deb and the .rpm in a fresh Debian 12 that boots; as root, takes some minutes.
 # SPOOLWAY_OLD_DEB=PATH adds the upgrade from an older package, and the way back.

@@ -1,5 +1,6 @@
-//! The settings pages: every configuration on them passes `spoolway check`, and every symptom
-//! that the doctor names has its place in docs/troubleshooting.md.
+//! The settings pages: every configuration on them passes `spoolway check`, what a manifest
+//! starts is there, and every symptom that the doctor names has its place in
+//! docs/troubleshooting.md.
 
 use std::fs;
 use std::path::PathBuf;
@@ -17,9 +18,26 @@ const PAGES: [&str; 6] = [
     "self-hosted.md",
 ];
 
-fn configurations(page: &str) -> Vec<&str> {
+/// The fenced ones, and those that a manifest has as the text of a file.
+fn configurations(page: &str) -> Vec<String> {
     let blocks = page.split("```toml\n").skip(1);
-    blocks.filter_map(|rest| rest.split("```").next()).collect()
+    let blocks = blocks.filter_map(|rest| rest.split("```").next());
+    let files = page.split("  spoolway.toml: |\n").skip(1);
+    let files = files.map(|rest| {
+        let lines = rest.lines().map_while(|line| match line {
+            "" => Some(line),
+            line => line.strip_prefix("    "),
+        });
+        lines.flat_map(|line| [line, "\n"]).collect()
+    });
+    blocks.map(str::to_owned).chain(files).collect()
+}
+
+/// The words of the YAML lists in brackets that follow these words.
+fn lists<'p>(page: &'p str, before: &str) -> Vec<Vec<&'p str>> {
+    let lists = page.split(before).skip(1);
+    let lists = lists.filter_map(|rest| rest.split(']').next());
+    lists.map(|list| list.split(", ").collect()).collect()
 }
 
 #[test]
@@ -41,7 +59,7 @@ fn every_configuration_of_the_settings_pages_passes_check() {
         assert!(!found.is_empty(), "{} has a configuration", page.display());
         for configuration in found {
             let file = folder.path().join("page.toml");
-            fs::write(&file, configuration).unwrap();
+            fs::write(&file, &configuration).unwrap();
             let output = Command::new(env!("CARGO_BIN_EXE_spoolway"))
                 .args(["check", "--without-files"])
                 .arg(&file)
@@ -51,6 +69,31 @@ fn every_configuration_of_the_settings_pages_passes_check() {
             let page = page.display();
             assert!(output.status.success(), "{page}: {said}\n{configuration}");
         }
+    }
+}
+
+#[test]
+fn the_manifest_for_kubernetes_mounts_what_it_names_and_starts_what_exists() {
+    let page = fs::read_to_string("docs/vendors/kubernetes.md").unwrap();
+    let (page, manifest) = page.split_once("\nkind: DaemonSet\n").unwrap();
+    let configuration = configurations(page).pop().unwrap();
+    let paths = configuration
+        .split('"')
+        .filter(|word| word.starts_with('/'));
+    for path in paths.chain(["/etc/spoolway/spoolway.toml"]) {
+        let mounts = manifest.split("mountPath: ").skip(1);
+        let mut mounts = mounts.filter_map(|rest| rest.split([',', ' ']).next());
+        assert!(mounts.any(|mount| path.starts_with(mount)), "{path}");
+    }
+    let probes = lists(manifest, "command: [/spoolway, ");
+    assert_eq!(probes.len(), 2);
+    for words in probes.iter().chain(&lists(manifest, "args: [")) {
+        let output = Command::new(env!("CARGO_BIN_EXE_spoolway"))
+            .args(words)
+            .arg("--help")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{words:?}");
     }
 }
 

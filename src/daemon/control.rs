@@ -112,11 +112,12 @@ impl Control {
     fn letters(&self, seqs: Vec<Seq>, all: bool) -> Letters {
         let newest = self.watched.spool.snapshot().ledger.accepted;
         let which = if all {
-            Which::UpTo(newest)
+            Which::Between(0..=newest)
         } else {
             Which::Named(seqs.into())
         };
-        Letters::new(self.dead_letters.clone(), which)
+        let store = self.dead_letters.clone();
+        Letters { store, which }
     }
 
     fn tail(&self) -> Result<&TailControl, String> {

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -20,40 +21,32 @@ const AT_ONCE: usize = 1000;
 pub(super) enum Which {
     /// These, each of which has to exist.
     Named(VecDeque<Seq>),
-    /// Those of all events up to this one. What is sent again comes behind it: an event that
+    /// Those of all events in this range. What is sent again comes behind it: an event that
     /// is refused for ever is sent again once, and not for ever.
-    UpTo(Seq),
+    Between(RangeInclusive<Seq>),
 }
 
 /// The letters that a command is for, step by step.
 pub(super) struct Letters {
-    store: DeadLetters,
-    which: Which,
-    from: Seq,
+    pub(super) store: DeadLetters,
+    pub(super) which: Which,
 }
 
 impl Letters {
-    pub(super) fn new(store: DeadLetters, which: Which) -> Self {
-        Self {
-            store,
-            which,
-            from: 0,
-        }
-    }
-
     /// The next letters; none at the end.
     async fn next(&mut self) -> Result<Vec<DeadLetter>, String> {
-        let (store, from) = (self.store.clone(), self.from);
+        let store = self.store.clone();
         match &mut self.which {
             Which::Named(seqs) => match seqs.pop_front() {
                 Some(seq) => Ok(vec![get(store, seq).await?]),
                 None => Ok(Vec::new()),
             },
-            Which::UpTo(last) => {
-                let last = *last;
+            Which::Between(range) => {
+                let (from, last) = (*range.start(), *range.end());
                 let mut step = blocking(move || store.list(from, AT_ONCE)).await?;
                 step.retain(|letter| letter.seq <= last);
-                self.from = step.last().map_or(from, |letter| letter.seq + 1);
+                let next = step.last().map_or(from, |letter| letter.seq + 1);
+                *range = next..=last;
                 Ok(step)
             }
         }
@@ -159,7 +152,7 @@ fn summary(letter: &DeadLetter) -> Value {
     })
 }
 
-/// Bytes travel as base64-free JSON numbers would be unreadable, so as hexadecimal text.
+/// The event may be no text, so it is shown in hexadecimal.
 fn whole(letter: &DeadLetter) -> Value {
     let mut value = summary(letter);
     let hex: String = letter

@@ -246,8 +246,8 @@ impl Daemon {
 
     /// What has ended although nobody asked it to.
     fn ended(&self) -> Option<&'static str> {
-        if self.spool.ended().is_some() {
-            return self.spool.ended();
+        if let Some(thread) = self.spool.ended() {
+            return Some(thread);
         }
         let drain = self.watched.drain.lock().ok();
         if drain.is_none_or(|drain| drain.as_ref().is_some_and(Drain::has_ended)) {

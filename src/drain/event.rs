@@ -10,7 +10,7 @@ use super::Settings;
 use super::copies::{Copies, Place, Settled, Worse};
 use super::expiry::Ages;
 use super::lane::BuilderPool;
-use super::lanes::{Lanes, view_of};
+use super::lanes::Lanes;
 use super::letters::{Letters, dead_letter};
 use super::run::State;
 use super::stable_id::{ID_HEADER, StableId};
@@ -46,7 +46,10 @@ impl<'c> Placing<'c> {
         ages: Option<Ages>,
         now: Instant,
     ) -> Self {
-        let views = topics.iter().map(|topic| view_of(cluster, topic)).collect();
+        let views = topics
+            .iter()
+            .map(|topic| cluster.topics.get(topic))
+            .collect();
         Self {
             pass,
             block,

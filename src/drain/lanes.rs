@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use super::lane::Lane;
 use super::topic::Topic;
-use crate::kafka::{ClusterView, TopicView};
 use crate::proof::Seq;
 
 /// Topics made from events at most, so that a writer cannot fill the memory with them.
@@ -36,18 +35,25 @@ impl Lanes {
     /// Whoever else keeps something of a topic has to forget it as well: the next event for it
     /// makes it anew, with nothing remembered.
     pub(super) fn forget_idle(&mut self, idle: Duration, now: Instant) -> Vec<Arc<str>> {
+        let is_over = |(index, topic): (usize, &Topic)| {
+            topic.is_idle(idle, now) && !self.by_route.contains(&index)
+        };
+        let over: Vec<bool> = self.topics.iter().enumerate().map(is_over).collect();
         let mut gone = Vec::new();
+        if !over.contains(&true) {
+            return gone;
+        }
         let mut places = Vec::with_capacity(self.topics.len());
         let mut kept = Vec::with_capacity(self.topics.len());
-        for (index, topic) in std::mem::take(&mut self.topics).into_iter().enumerate() {
-            if self.by_route.contains(&index) || !topic.is_idle(idle, now) {
-                self.by_name.insert(topic.name.clone(), kept.len());
-                places.push(Some(kept.len()));
-                kept.push(topic);
-            } else {
+        for (topic, is_over) in std::mem::take(&mut self.topics).into_iter().zip(over) {
+            if is_over {
                 self.by_name.remove(&topic.name);
                 places.push(None);
                 gone.push(topic.name);
+            } else {
+                self.by_name.insert(topic.name.clone(), kept.len());
+                places.push(Some(kept.len()));
+                kept.push(topic);
             }
         }
         let place = |index: &usize| places.get(*index).copied().flatten();
@@ -139,11 +145,6 @@ impl Lanes {
             .map(Lane::in_flight)
             .sum()
     }
-}
-
-/// What the cluster says of a topic.
-pub(super) fn view_of<'a>(cluster: &'a ClusterView, topic: &Arc<str>) -> Option<&'a TopicView> {
-    cluster.topics.get(topic)
 }
 
 #[cfg(test)]

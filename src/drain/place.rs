@@ -11,7 +11,6 @@ use super::STALL_AFTER;
 use super::copies::COPY_BYTES_MAX;
 use super::event::{GivenUp, Placing};
 use super::expiry::Ages;
-use super::lanes::view_of;
 use super::run::State;
 use super::topic::Pass;
 use crate::kafka::{ClusterView, TopicPartition};
@@ -49,7 +48,7 @@ impl State {
             .lanes
             .topics()
             .iter()
-            .filter_map(|topic| topic.lagging_from(view_of(&cluster, &topic.name), now))
+            .filter_map(|topic| topic.lagging_from(cluster.topics.get(&topic.name), now))
             .min();
         let Some(from) = from else { return false };
         let Some(first) = self.unplaced.next(from) else {
@@ -102,7 +101,7 @@ impl State {
         let mut open = self.settings.router.makes_topics();
         let mut stalled = Vec::new();
         for topic in self.lanes.topics_mut() {
-            let room = topic.room(view_of(cluster, &topic.name.clone()), now, STALL_AFTER);
+            let room = topic.room(cluster.topics.get(&topic.name), now, STALL_AFTER);
             if room.full {
                 return false;
             }

@@ -12,7 +12,7 @@ use tracing::{debug, error, info, warn};
 use super::copies::Copies;
 use super::event::Spot;
 use super::lane::BuilderPool;
-use super::lanes::{Lanes, view_of};
+use super::lanes::Lanes;
 use super::stable_id::StableId;
 use super::status::{DrainStatus, LaneStatus};
 use super::transact::Run;
@@ -333,7 +333,7 @@ impl State {
         let cluster = self.producer.cluster();
         let patience = self.settings.topic_patience;
         for topic in self.lanes.topics_mut() {
-            let view = view_of(&cluster, &topic.name);
+            let view = cluster.topics.get(&topic.name);
             if let Some(TopicView::Known { partitions }) = view {
                 topic.has_partitions(partitions.len());
             }

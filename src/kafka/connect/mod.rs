@@ -1,18 +1,15 @@
 //! Opens a connection to a broker: name, TCP, TLS, versions, login; all under one deadline.
+//! `dial` has the first two of these, `steps` says how far an attempt came.
 //!
 //! Files and secrets are read again for each connection, so that what a person mends is
 //! taken up without a restart. Does not retry; its callers do, each with its own backoff.
 
-use std::collections::BTreeMap;
-use std::io;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rskafka::messenger::{Messenger, RequestError, SyncVersionsError};
 use rskafka::protocol::frame::ReadError;
-use socket2::{SockRef, Socket, TcpKeepalive};
-use tokio::net::{TcpSocket, TcpStream};
+use socket2::{SockRef, Socket};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::backoff::Backoff;
@@ -20,119 +17,20 @@ use super::canonical::Names;
 use super::link::{Link, Pulse, Stream};
 use super::sasl::{Keep, Login, SaslFailure};
 use super::status::CertificateStatus;
-use super::tls::{self, Files, TlsFailure, TlsSession};
+use super::tls::{self, Files};
 use super::upkeep;
-use crate::config::certificate::Facts;
 use crate::config::{DnsLookup, HostPort, KafkaConfig};
+
+mod dial;
+mod seen;
+mod steps;
+
+use seen::Seen;
+pub(super) use steps::{ConnectError, Step, Trace};
 
 /// Largest answer that is read. Ours are small: an answer to a produce request takes some
 /// 100 bytes a partition, metadata some 100 bytes a partition of the wanted topics.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
-
-/// Bytes the kernel may take from us beyond what it can send now. Small, so that bytes
-/// taken mean bytes sent and the request deadline sees a slow link as alive.
-const NOT_SENT_LOW_WATER: u32 = 128 << 10;
-
-/// Most certificates that the status shows: as many brokers as a big cluster has.
-const CERTIFICATES_MAX: usize = 256;
-
-/// Idle time before the first keepalive probe, and between probes: a broker that vanished
-/// while nothing was sent is noticed within about a minute.
-const KEEPALIVE: Duration = Duration::from_secs(20);
-
-/// The steps to a connection, in their order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Step {
-    #[error("name lookup")]
-    Dns,
-    #[error("TCP")]
-    Tcp,
-    #[error("TLS handshake")]
-    Tls,
-    #[error("version exchange")]
-    Versions,
-    #[error("SASL login")]
-    Sasl,
-}
-
-/// How far an attempt came.
-#[derive(Debug)]
-pub(super) struct Trace {
-    /// The step it is in; the last one after a success.
-    pub(super) step: Step,
-    /// What the name resolved to.
-    pub(super) addresses: Vec<SocketAddr>,
-    /// The address that took the connection.
-    pub(super) peer: Option<SocketAddr>,
-    /// What was agreed in the handshake.
-    pub(super) tls: Option<TlsSession>,
-}
-
-impl Default for Trace {
-    fn default() -> Self {
-        Self {
-            step: Step::Dns,
-            addresses: Vec::new(),
-            peer: None,
-            tls: None,
-        }
-    }
-}
-
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectError {
-    #[error("cannot resolve {host}: {source}; check the name and the host's DNS")]
-    Resolve { host: String, source: io::Error },
-    #[error("{host} resolves to no address; check the name")]
-    NoAddress { host: String },
-    #[error("cannot connect to {address}: {source}")]
-    Tcp {
-        address: SocketAddr,
-        source: io::Error,
-    },
-    #[error("cannot set up a socket: {0}")]
-    Socket(io::Error),
-    #[error("no connection to {host}:{port} within {seconds} s ({step})")]
-    TimedOut {
-        host: String,
-        port: u16,
-        seconds: u64,
-        step: Step,
-    },
-    #[error(transparent)]
-    Tls(#[from] TlsFailure),
-    #[error(
-        "the broker did not tell its versions: {0}; is this a Kafka listener{hint}",
-        hint = " of the configured security.protocol?"
-    )]
-    Versions(#[from] SyncVersionsError),
-    #[error(transparent)]
-    Sasl(#[from] SaslFailure),
-}
-
-impl ConnectError {
-    /// The step that failed.
-    pub(super) fn step(&self) -> Step {
-        match self {
-            Self::Resolve { .. } | Self::NoAddress { .. } => Step::Dns,
-            Self::Tcp { .. } | Self::Socket(_) => Step::Tcp,
-            Self::TimedOut { step, .. } => *step,
-            Self::Tls(_) => Step::Tls,
-            Self::Versions(_) => Step::Versions,
-            Self::Sasl(_) => Step::Sasl,
-        }
-    }
-
-    /// Whether only a person can mend it. It is retried all the same.
-    pub(super) fn needs_person(&self) -> bool {
-        match self {
-            Self::Tls(failure) => failure.needs_person(),
-            Self::Sasl(failure) => failure.needs_person(),
-            _ => false,
-        }
-    }
-}
 
 /// What connections need from the configuration.
 #[derive(Debug)]
@@ -140,8 +38,7 @@ pub(super) struct Connector {
     config: KafkaConfig,
     keep: Keep,
     names: Names,
-    /// By whose they are.
-    certificates: Mutex<BTreeMap<String, Facts>>,
+    certificates: Seen,
 }
 
 impl Connector {
@@ -150,7 +47,7 @@ impl Connector {
             config,
             keep: Keep::default(),
             names: Names::default(),
-            certificates: Mutex::default(),
+            certificates: Seen::default(),
         })
     }
 
@@ -215,8 +112,7 @@ impl Connector {
         match timeout_at(deadline, self.open(to, deadline, trace)).await {
             Ok(opened) => opened,
             Err(_) => Err(ConnectError::TimedOut {
-                host: to.host.clone(),
-                port: to.port,
+                to: to.clone(),
                 seconds: limit.as_secs(),
                 step: trace.step,
             }),
@@ -231,7 +127,7 @@ impl Connector {
     ) -> Result<Connection, ConnectError> {
         // Before they are read: what changes meanwhile is noticed later.
         let files = self.files();
-        let tcp = self.tcp(to, deadline, trace).await?;
+        let tcp = dial::dial(&self.config, to, deadline, trace).await?;
         let socket = SockRef::from(&tcp).try_clone();
         let socket = socket.map_err(ConnectError::Socket)?;
         let stream = match &self.config.tls {
@@ -239,7 +135,7 @@ impl Connector {
             Some(tls) => {
                 trace.step = Step::Tls;
                 let (stream, session) = tls::handshake(tls, &to.host, tcp).await?;
-                self.note(to, &session);
+                self.certificates.note(to, &session);
                 trace.tls = Some(session);
                 Stream::Tls(Box::new(stream))
             }
@@ -314,101 +210,9 @@ impl Connector {
         connection.is_session_over() || self.files() != connection.files
     }
 
-    /// Remembers what the status tells of certificates.
-    fn note(&self, to: &HostPort, session: &TlsSession) {
-        let broker = format!("broker {}:{}", to.host, to.port);
-        let known = [
-            (broker, &session.certificate),
-            ("ours (ssl.certificate.location)".to_owned(), &session.ours),
-            ("authority (ssl.ca.location)".to_owned(), &session.authority),
-        ];
-        // Poisoned only by a panic in here, which has none.
-        let Ok(mut certificates) = self.certificates.lock() else {
-            return;
-        };
-        for (whose, facts) in known {
-            if certificates.len() >= CERTIFICATES_MAX && !certificates.contains_key(&whose) {
-                certificates.pop_first();
-            }
-            if let Some(facts) = facts {
-                certificates.insert(whose, facts.clone());
-            }
-        }
-    }
-
     /// Certificates by the last handshakes.
     pub(super) fn certificates(&self) -> Vec<CertificateStatus> {
-        let Ok(certificates) = self.certificates.lock() else {
-            return Vec::new();
-        };
-        let all = certificates.iter();
-        all.map(|(whose, facts)| CertificateStatus {
-            whose: whose.clone(),
-            subject: facts.subject.clone(),
-            not_after: facts.not_after,
-        })
-        .collect()
-    }
-
-    /// Tries every address of the name in turn, each within its share of the time.
-    async fn tcp(
-        &self,
-        to: &HostPort,
-        deadline: Instant,
-        trace: &mut Trace,
-    ) -> Result<TcpStream, ConnectError> {
-        let host = || to.host.clone();
-        let found = tokio::net::lookup_host((to.host.as_str(), to.port)).await;
-        let found = found.map_err(|source| ConnectError::Resolve {
-            host: host(),
-            source,
-        })?;
-        let addresses: Vec<SocketAddr> = found.collect();
-        trace.step = Step::Tcp;
-        trace.addresses.clone_from(&addresses);
-        let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
-        let mut failure = ConnectError::NoAddress { host: host() };
-        for address in addresses {
-            let share = deadline.saturating_duration_since(Instant::now()) / left.max(1);
-            left = left.saturating_sub(1);
-            let tried = timeout(share, self.tcp_to(address)).await;
-            let tried = tried.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-            match tried {
-                Ok(stream) => {
-                    trace.peer = Some(address);
-                    return Ok(stream);
-                }
-                Err(source) => failure = ConnectError::Tcp { address, source },
-            }
-        }
-        Err(failure)
-    }
-
-    async fn tcp_to(&self, address: SocketAddr) -> io::Result<TcpStream> {
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
-        };
-        if let Some(bytes) = self.config.send_buffer {
-            socket.set_send_buffer_size(bytes)?;
-        }
-        if let Some(bytes) = self.config.receive_buffer {
-            socket.set_recv_buffer_size(bytes)?;
-        }
-        let stream = socket.connect(address).await?;
-        // Without it 9 to 60 kB requests wait 44 ms for a delayed ACK (measured).
-        stream.set_nodelay(true)?;
-        let tuned = SockRef::from(&stream);
-        tuned.set_tcp_keepalive(
-            &TcpKeepalive::new()
-                .with_time(KEEPALIVE)
-                .with_interval(KEEPALIVE)
-                .with_retries(2),
-        )?;
-        tuned.set_tcp_user_timeout(Some(self.config.request_timeout))?;
-        tuned.set_tcp_notsent_lowat(NOT_SENT_LOW_WATER)?;
-        Ok(stream)
+        self.certificates.all()
     }
 }
 
@@ -471,25 +275,5 @@ pub(super) fn request_failure(error: &RequestError) -> String {
             format!("the broker speaks no version of {api_key:?} that we speak")
         }
         other => other.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn kernel_buffers_have_the_size_that_is_asked_for() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut config = KafkaConfig::new(Vec::new());
-        config.send_buffer = Some(64 << 10);
-        config.receive_buffer = Some(48 << 10);
-        let connector = Connector::new(config);
-        let address = listener.local_addr().unwrap();
-        let stream = connector.tcp_to(address).await.unwrap();
-        let socket = SockRef::from(&stream);
-        // The kernel takes twice as much, for its own accounts (socket(7)).
-        assert_eq!(socket.send_buffer_size().unwrap(), 128 << 10);
-        assert_eq!(socket.recv_buffer_size().unwrap(), 96 << 10);
     }
 }

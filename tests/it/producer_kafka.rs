@@ -114,6 +114,7 @@ fn a_wrong_password_is_told_in_words_and_mended_without_a_restart() {
     };
     for (name, mechanism) in [
         ("mend-plain", SaslMechanism::Plain),
+        ("mend-256", SaslMechanism::ScramSha256),
         ("mend-512", SaslMechanism::ScramSha512),
     ] {
         write("not-the-password");

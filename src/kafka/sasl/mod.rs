@@ -1,12 +1,11 @@
 //! The login: PLAIN, SCRAM, OAUTHBEARER and AWS_MSK_IAM over a connection, fresh or not.
 //!
-//! PLAIN and SCRAM are rsasl's, as in `rskafka`; the exchange is our own, because
-//! `rskafka`'s drops the broker's error text and the lifetime of the session (KIP-368).
+//! Our own, because `rskafka`'s drops the broker's error text and the lifetime of the session
+//! (KIP-368), and the library under it hashes as many rounds as any answer asks for.
 //! Secrets are read at each login and appear in no error and no log.
 
 use std::time::{Duration, SystemTime};
 
-use rsasl::prelude::{Mechname, SASLClient, SASLConfig};
 use rskafka::messenger::Messenger;
 use zeroize::Zeroizing;
 
@@ -15,17 +14,18 @@ use super::cache::Cache;
 use super::link::Link;
 use super::wire::{SaslAnswer, SaslHello, SaslToken};
 use crate::config::SaslConfig;
-use crate::config::sasl::{AwsCarrier, AwsLogin, BearerLogin, PasswordLogin, TokenSource};
+use crate::config::sasl::{
+    AwsCarrier, AwsLogin, BearerLogin, PasswordLogin, SaslMechanism, TokenSource,
+};
 
 mod bearer;
 mod failure;
 mod oidc;
+mod plain;
+mod scram;
 
 pub(super) use failure::SaslFailure;
 use oidc::Token;
-
-/// Messages that a login may take; SCRAM takes two.
-const MAX_STEPS: usize = 8;
 
 /// Answer of a listener without SASL.
 const ILLEGAL_SASL_STATE: i16 = 34;
@@ -107,30 +107,26 @@ impl Login<'_> {
 
     async fn password(&self, login: &PasswordLogin) -> Result<SaslAnswer, SaslFailure> {
         const TODO: &str = "check sasl.username and sasl.password";
+        let who = &login.username;
         let password = login.password.read()?;
-        let password = password.expose().to_owned();
-        let credentials = SASLConfig::with_credentials(None, login.username.clone(), password);
-        let client = SASLClient::new(credentials.map_err(|e| self.broken(e))?);
-        let chosen = Mechname::parse(self.config.mechanism().as_bytes());
-        let chosen = [chosen.map_err(|e| self.broken(e))?];
-        let mut session = client
-            .start_suggested(&chosen)
-            .map_err(|e| self.broken(e))?;
-        let mut received: Option<SaslAnswer> = None;
-        for _ in 0..MAX_STEPS {
-            let mut token = Zeroizing::new(Vec::new());
-            let given = received.as_ref().map(|answer| answer.token.as_slice());
-            let step = session.step(given, &mut *token);
-            let state =
-                step.map_err(|e| self.broken(format!("the broker's answer is wrong: {e}")))?;
-            if state.has_sent_message() {
-                received = Some(self.step(token, &login.username, TODO).await?);
+        let hash = match login.mechanism {
+            SaslMechanism::Plain => {
+                let message = plain::message(who, &password).map_err(|e| self.broken(e))?;
+                return self.step(message, who, TODO).await;
             }
-            if state.is_finished() {
-                return received.ok_or_else(|| self.broken("nothing was asked"));
-            }
-        }
-        Err(self.broken("the login does not come to an end"))
+            SaslMechanism::ScramSha256 => scram::Hash::Sha256,
+            SaslMechanism::ScramSha512 => scram::Hash::Sha512,
+        };
+        let first = scram::First::new(hash, who).map_err(|e| self.broken(e))?;
+        let answer = self.step(first.message(), who, TODO).await?;
+        // The rounds may take a second, which is no time to keep other connections waiting.
+        let hashing = move || first.proof(&answer.token, &password);
+        let proof = tokio::task::spawn_blocking(hashing).await;
+        let proof = proof.map_err(|e| SaslFailure::Connection(e.to_string()))?;
+        let proof = proof.map_err(|e| self.broken(e))?;
+        let answer = self.step(proof.message(), who, TODO).await?;
+        proof.verify(&answer.token).map_err(|e| self.broken(e))?;
+        Ok(answer)
     }
 
     async fn bearer(&self, login: &BearerLogin) -> Result<SaslAnswer, SaslFailure> {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use spoolway::cli::exit;
@@ -80,11 +80,8 @@ fn headings(page: &str) -> BTreeSet<String> {
         .collect()
 }
 
-#[test]
-fn every_document_is_reached_from_the_readme_by_links_that_lead_somewhere() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .canonicalize()
-        .unwrap();
+/// The pages that the README leads to, itself included; each link on them leads somewhere.
+fn pages(root: &Path) -> BTreeSet<PathBuf> {
     let (mut open, mut seen) = (vec![root.join("README.md")], BTreeSet::new());
     while let Some(page) = open.pop() {
         let text = fs::read_to_string(&page).unwrap();
@@ -111,10 +108,47 @@ fn every_document_is_reached_from_the_readme_by_links_that_lead_somewhere() {
         }
         seen.insert(page);
     }
+    seen
+}
+
+fn root() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    root.canonicalize().unwrap()
+}
+
+#[test]
+fn every_document_is_reached_from_the_readme_by_links_that_lead_somewhere() {
+    let root = root();
+    let seen = pages(&root);
     for folder in ["docs", "docs/vendors"] {
         for entry in fs::read_dir(root.join(folder)).unwrap() {
             let page = entry.unwrap().path();
             assert!(page.is_dir() || seen.contains(&page), "{}", page.display());
+        }
+    }
+}
+
+#[test]
+fn every_document_is_in_both_packages() {
+    let root = root();
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let (_, packages) = manifest.split_once("[package.metadata.deb]").unwrap();
+    let (deb, rpm) = packages
+        .split_once("[package.metadata.generate-rpm]")
+        .unwrap();
+    for page in pages(&root) {
+        let page = page.strip_prefix(&root).unwrap();
+        let folder = page.parent().unwrap().display();
+        let sources = [
+            format!("\"{}\"", page.display()),
+            format!("\"{folder}/*.md\""),
+            "\"docs/**/*.md\"".to_owned(),
+        ];
+        // Only the folder docs is taken as a whole.
+        let sources = &sources[..if page.starts_with("docs") { 3 } else { 1 }];
+        for package in [deb, rpm] {
+            let is_taken = sources.iter().any(|source| package.contains(source));
+            assert!(is_taken, "{}: {package}", page.display());
         }
     }
 }

@@ -31,6 +31,7 @@ use writers::Writers;
 
 const UNIT: &str = "spoolway.service";
 const CONFIG: &str = "/etc/spoolway/spoolway.toml";
+const DROP_INS: &str = "/etc/spoolway/conf.d";
 const SAMPLE: &str = include_str!("../../packaging/spoolway.toml");
 const SOCKET: &str = "/run/spoolway/app.sock";
 const WITHIN: Duration = Duration::from_secs(60);
@@ -184,6 +185,7 @@ impl Life {
         self.machine.run(&["id", "spoolway"])?;
         let owned = ["stat", "-c", "%U:%G %a", "/run/spoolway"];
         assert_eq!(self.machine.run(&owned)?, "spoolway:spoolway 755");
+        self.machine.run(&["test", "-d", DROP_INS])?;
         let conffiles = self
             .machine
             .run(&["cat", "/var/lib/dpkg/info/spoolway.conffiles"])?;
@@ -504,7 +506,9 @@ impl Life {
         self.machine.run(&["umount", "/var/lib/spoolway"])?;
         self.machine.run(&["dpkg", "-i", "/spoolway.deb"])?;
         self.machine.run(&["dpkg", "-P", "spoolway"])?;
-        assert!(!self.machine.inside("/var/lib/spoolway").exists());
+        for gone in ["/var/lib/spoolway", "/etc/spoolway"] {
+            assert!(!self.machine.inside(gone).exists(), "{gone}");
+        }
         Ok(())
     }
 }

@@ -7,7 +7,9 @@ use anyhow::Result;
 use spoolway_test_support::daemon::Writer;
 
 use crate::machine::Machine;
-use crate::{CONFIG, NOWHERE, SAMPLE, SOCKET, UNIT, adapted, next, package, spool_has_data, step};
+use crate::{
+    CONFIG, DROP_INS, NOWHERE, SAMPLE, SOCKET, UNIT, adapted, next, package, spool_has_data, step,
+};
 
 const FIRST: &str = "/spoolway.rpm";
 const NEXT: &str = "/spoolway-next.rpm";
@@ -69,6 +71,7 @@ impl Life {
         }
         let owned = ["stat", "-c", "%U:%G %a", "/run/spoolway"];
         assert_eq!(self.machine.run(&owned)?, "spoolway:spoolway 755");
+        self.machine.run(&["test", "-d", DROP_INS])?;
         self.machine.run(&["spoolway", "check"])?;
         Ok(())
     }
@@ -116,7 +119,10 @@ impl Life {
         self.machine.run(&["umount", "/var/lib/spoolway"])?;
         self.rpm(&["--install", "--nodeps", FIRST])?;
         self.rpm(&["--erase", "--nodeps", "spoolway"])?;
-        assert!(!self.machine.inside("/var/lib/spoolway").exists());
+        // The configuration that was changed before stays under its other name.
+        for gone in ["/var/lib/spoolway", DROP_INS] {
+            assert!(!self.machine.inside(gone).exists(), "{gone}");
+        }
         Ok(())
     }
 }

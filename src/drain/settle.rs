@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::copies::Settled;
 use super::run::State;
-use crate::kafka::{Refusal, Report, TopicPartition};
+use crate::kafka::{Refusal, Report, Returned, TopicPartition};
 use crate::proof::{Acked, Seq, SeqRanges};
 
 impl State {
@@ -22,47 +22,36 @@ impl State {
                 self.unsaved = true;
             }
             Report::Refused {
-                to,
                 refused,
                 verdict,
                 returned,
-                term,
-                bytes,
             } => {
-                self.came_back(&to, 1 + returned.len() as u32, bytes);
-                self.refused(&to, &refused, &verdict, now);
-                self.go_again(&to, &returned, term);
+                self.returned(&returned, 1);
+                self.refused(&returned.to, &refused, &verdict, now);
+                self.go_again(&returned);
             }
-            Report::Returned {
-                to,
-                returned,
-                term,
-                reason,
-                bytes,
-            } => {
+            Report::Returned { returned, reason } => {
+                let to = &returned.to;
                 warn!(topic = %to.topic, partition = to.partition, reason,
                     "batches came back; their events wait in the spool");
-                self.came_back(&to, returned.len() as u32, bytes);
+                self.returned(&returned, 0);
                 self.lanes.named(&to.topic).lane(to.partition).last_error = Some(reason);
-                self.go_again(&to, &returned, term);
+                self.go_again(&returned);
             }
             Report::GivenUp {
-                to,
                 given_up,
                 returned,
-                term,
                 reason,
-                bytes,
             } => {
-                let batches = given_up.len() + returned.len();
-                self.came_back(&to, batches as u32, bytes);
+                let to = &returned.to;
                 warn!(topic = %to.topic, partition = to.partition, reason,
                     "batches are given up; their events go to the dead letters");
+                self.returned(&returned, given_up.len());
                 for ranges in &given_up {
-                    self.bury(&to, ranges, &reason, now);
+                    self.bury(to, ranges, &reason, now);
                 }
                 self.lanes.named(&to.topic).lane(to.partition).last_error = Some(reason);
-                self.go_again(&to, &returned, term);
+                self.go_again(&returned);
             }
             Report::Run(report) => self.run_report(report, now),
             Report::ClusterChanged => {}
@@ -98,14 +87,21 @@ impl State {
             .came_back(batches);
     }
 
+    /// The producer is done with these batches, and with `others` that are not sent again.
+    fn returned(&mut self, returned: &Returned, others: usize) {
+        let batches = returned.batches.len() + others;
+        self.came_back(&returned.to, batches as u32, returned.bytes);
+    }
+
     /// Events of batches that were not appended go again, before whatever the lane has not
     /// sent yet.
-    fn go_again(&mut self, to: &TopicPartition, returned: &[SeqRanges], term: u32) {
+    fn go_again(&mut self, returned: &Returned) {
+        let to = &returned.to;
         let lane = self.lanes.named(&to.topic).lane(to.partition);
-        lane.end_term(term);
+        lane.end_term(returned.term);
         let (unsent, bytes) = lane.recall();
         self.sealed_bytes = self.sealed_bytes.saturating_sub(bytes);
-        self.give_back(to, returned);
+        self.give_back(to, &returned.batches);
         self.give_back(to, &unsent);
     }
 

@@ -4,10 +4,10 @@
 //! Idempotent with acks=all, unless the configuration says otherwise. A batch is reported
 //! [`Report::Acked`] only after an answer that proves it is in the log (as far as `acks` asks
 //! for it); a retry sends the same bytes with the same producer id, epoch and sequence, so the
-//! broker recognises it. Nothing expires by age without `delivery.timeout.ms`. With
-//! transactions nothing is reported so before its transaction is committed ([`RunReport`]).
-//! `rskafka`'s own client does not go so far: it takes a throttled answer (KIP-219) for a
-//! failure and sends a batch again that is in the log.
+//! broker recognises it. Nothing is given up for its age or its failures but with
+//! `delivery.timeout.ms` or `retries`. With transactions nothing is reported so before its
+//! transaction is committed ([`RunReport`]). `rskafka`'s own client does not go so far: it
+//! takes a throttled answer (KIP-219) for a failure and sends a batch again that is in the log.
 //!
 //! # Layout
 //! On the drain's thread:
@@ -15,7 +15,8 @@
 //!
 //! On tokio, behind the [`Producer`] handle:
 //! - `actor`: the one task that owns all state; mailbox in, requests and reports out.
-//! - `core`: its decisions about batches, without I/O; `outcome` is the table of codes.
+//! - `core`: its decisions about batches, without I/O; `outcome` is the table of codes, `code`
+//!   names some of them.
 //! - `topics`: what metadata and answers say about the wanted topics.
 //! - `broker`: a task per leader, pipelining requests; `control`: one for metadata and ids;
 //!   `creation`: topics made on demand; `upkeep` renews a broker's login and certificates
@@ -39,6 +40,7 @@ mod broker;
 mod cache;
 mod canonical;
 mod cluster;
+mod code;
 mod codec;
 mod connect;
 mod control;
@@ -71,7 +73,7 @@ pub use codec::CodecError;
 pub use listing::{ListError, TopicInfo, list_topics};
 pub use position::Position;
 pub use producer::{Producer, StartError};
-pub use report::{Batch, Expiry, Refusal, Report, TopicPartition};
+pub use report::{Batch, Expiry, Refusal, Report, Returned, TopicPartition};
 pub use status::{
     BrokerStatus, CertificateStatus, ConnectionStatus, KafkaStatus, PartitionStatus, TopicStatus,
     Totals,

@@ -50,6 +50,20 @@ pub struct Expiry {
     pub newest: Instant,
 }
 
+/// Batches of one partition that come back, to be sent again.
+#[derive(Debug)]
+pub struct Returned {
+    /// Partition.
+    pub to: TopicPartition,
+    /// Events of each, in order.
+    pub batches: Vec<SeqRanges>,
+    /// The term that is over.
+    pub term: u32,
+    /// Bytes given back, with those of batches that are reported together with these and are
+    /// not sent again.
+    pub bytes: usize,
+}
+
 /// What became of batches. `bytes` is what they held of `buffer.memory`.
 #[derive(Debug)]
 pub enum Report {
@@ -65,49 +79,31 @@ pub enum Report {
     /// The first batch was refused for good. All later ones of the partition come back too;
     /// none of them is in the log.
     Refused {
-        /// Partition.
-        to: TopicPartition,
         /// Events of the refused batch.
         refused: SeqRanges,
         /// Why, and what may help.
         verdict: Refusal,
-        /// Events of each batch behind it, in order; to be sent again.
-        returned: Vec<SeqRanges>,
-        /// The term that is over.
-        term: u32,
-        /// Bytes given back, all batches together.
-        bytes: usize,
+        /// The batches behind it.
+        returned: Returned,
     },
     /// Every unresolved batch of the partition comes back: its topic is unknown or forbidden,
     /// or the partition is gone, or the first batch has expired, or the producer was closed.
     Returned {
-        /// Partition.
-        to: TopicPartition,
-        /// Events of each batch, in order.
-        returned: Vec<SeqRanges>,
-        /// The term that is over.
-        term: u32,
+        /// The batches.
+        returned: Returned,
         /// For a person.
         reason: String,
-        /// Bytes given back.
-        bytes: usize,
     },
     /// Batches that failed once more than `retries` allows are given up; the broker may have
     /// one all the same when an answer was lost. Later ones come back, none of them in the
     /// log.
     GivenUp {
-        /// Partition.
-        to: TopicPartition,
         /// Events of each batch that is not sent again, in order.
         given_up: Vec<SeqRanges>,
-        /// Events of each other batch, in order; to be sent again.
-        returned: Vec<SeqRanges>,
-        /// The term that is over.
-        term: u32,
+        /// The other batches.
+        returned: Returned,
         /// For a person.
         reason: String,
-        /// Bytes given back, all batches together.
-        bytes: usize,
     },
     /// News about a run, with transactions; then no other report about batches comes.
     Run(RunReport),

@@ -205,10 +205,10 @@ fn a_batch_too_large_comes_back_with_those_behind_it() {
             let Report::Returned { returned: late, .. } = report else {
                 panic!("{report:?}")
             };
-            returned.extend(late);
+            returned.batches.extend(late.batches);
         }
         rig.resend("t", 0, &refused);
-        for ranges in &returned {
+        for ranges in &returned.batches {
             rig.resend("t", 0, ranges);
         }
         rig.settle();
@@ -335,13 +335,10 @@ fn an_unknown_topic_returns_its_batches_and_shows_in_the_view() {
     let ranges = rig.send("missing", 0, 3);
     rig.settle();
     let back = rig.back.pop().expect("a report");
-    let Report::Returned {
-        returned, reason, ..
-    } = back
-    else {
+    let Report::Returned { returned, reason } = back else {
         panic!("{back:?}")
     };
-    assert_eq!(returned, std::slice::from_ref(&ranges));
+    assert_eq!(returned.batches, std::slice::from_ref(&ranges));
     assert!(reason.contains("does not exist"), "{reason}");
     cluster.create_topic("missing", 1);
     rig.wait("the topic is known", |p| {
@@ -409,7 +406,7 @@ fn close_waits_for_answers_and_gives_back_the_rest() {
     let returned: usize = back
         .iter()
         .map(|report| match report {
-            Report::Returned { returned, .. } => returned.len(),
+            Report::Returned { returned, .. } => returned.batches.len(),
             other => panic!("{other:?}"),
         })
         .sum();

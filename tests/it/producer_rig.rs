@@ -7,7 +7,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use spoolway::config::{Compression, HostPort, KafkaConfig};
-use spoolway::kafka::{Batch, BatchBuilder, Expiry, Producer, RecordRef, Report, TopicPartition};
+use spoolway::kafka::{
+    Batch, BatchBuilder, Expiry, Producer, RecordRef, Report, Returned, TopicPartition,
+};
 use spoolway::proof::{self, Seq, SeqRange, SeqRanges};
 use spoolway_test_support::scripted::Cluster;
 
@@ -56,14 +58,6 @@ pub(crate) struct Rig {
     /// Age at which the batches sent from now on expire.
     pub(crate) lifetime: Option<Duration>,
     terms: HashMap<TopicPartition, u32>,
-}
-
-/// What the drain does when batches come back.
-fn end_term(terms: &mut HashMap<TopicPartition, u32>, to: &TopicPartition, ended: u32) {
-    let term = terms.entry(to.clone()).or_default();
-    if *term == ended {
-        *term += 1;
-    }
 }
 
 impl Rig {
@@ -189,39 +183,33 @@ impl Rig {
                 self.unresolved -= 1;
                 self.acked.extend(proof.ranges().iter());
             }
-            Report::Refused {
-                ref to,
-                ref returned,
-                term,
-                ..
-            } => {
-                end_term(&mut self.terms, to, term);
-                self.unresolved -= 1 + returned.len();
+            Report::Refused { ref returned, .. } => {
+                self.returned(returned, 1);
                 self.back.push(report);
             }
-            Report::Returned {
-                ref to,
-                ref returned,
-                term,
-                ..
-            } => {
-                end_term(&mut self.terms, to, term);
-                self.unresolved -= returned.len();
+            Report::Returned { ref returned, .. } => {
+                self.returned(returned, 0);
                 self.back.push(report);
             }
             Report::GivenUp {
-                ref to,
                 ref given_up,
                 ref returned,
-                term,
                 ..
             } => {
-                end_term(&mut self.terms, to, term);
-                self.unresolved -= given_up.len() + returned.len();
+                self.returned(returned, given_up.len());
                 self.back.push(report);
             }
             Report::ClusterChanged | Report::Run(_) => {}
         }
+    }
+
+    /// What the drain does when batches come back, and `others` with them.
+    fn returned(&mut self, returned: &Returned, others: usize) {
+        let term = self.terms.entry(returned.to.clone()).or_default();
+        if *term == returned.term {
+            *term += 1;
+        }
+        self.unresolved -= returned.batches.len() + others;
     }
 
     /// Waits for a condition on the producer.

@@ -223,17 +223,14 @@ fn an_expired_batch_comes_back_and_those_behind_it_keep_their_order() {
     rig.lifetime = None;
     rig.send("t", 0, 1);
     rig.settle();
-    let Some(Report::Returned {
-        returned, reason, ..
-    }) = rig.back.first()
-    else {
+    let Some(Report::Returned { returned, reason }) = rig.back.first() else {
         panic!("{:?}", rig.back);
     };
-    assert_eq!(returned.first(), Some(&expired));
-    assert_eq!(returned.len(), 2, "the one behind it came back too");
+    assert_eq!(returned.batches.first(), Some(&expired));
+    assert_eq!(returned.batches.len(), 2, "the one behind it came back too");
     assert!(reason.contains("NOT_ENOUGH_REPLICAS") && reason.contains("delivery.timeout.ms"));
     cluster.clear_script();
-    let again = returned[1].clone();
+    let again = returned.batches[1].clone();
     rig.resend("t", 0, &again);
     rig.settle();
     assert_eq!(log(&cluster, "t", 0), [1, 3]);

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
@@ -188,7 +188,7 @@ impl Actor {
                 }
                 () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
             }
-            let now = now();
+            let now = Now::read();
             self.status_stale |= !burst.is_empty();
             for event in burst.drain(..) {
                 self.handle(event, now);
@@ -525,15 +525,4 @@ fn replies(answer: Produced) -> Vec<PartReply> {
         },
     });
     parts.collect()
-}
-
-fn now() -> Now {
-    let unix = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let unix_ms = i64::try_from(unix.as_millis()).unwrap_or(i64::MAX);
-    Now {
-        mono: Instant::now(),
-        unix_ms,
-    }
 }

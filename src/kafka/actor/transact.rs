@@ -93,17 +93,16 @@ impl Transact {
                 return None;
             }
             Action::Report(Report::Refused {
-                to,
                 refused,
                 verdict,
-                ..
+                returned,
             }) => AbortCause::Refused {
-                to,
+                to: returned.to,
                 refused,
                 verdict,
             },
-            Action::Report(Report::Returned { to, reason, .. }) => AbortCause::Passing {
-                words: format!("{to}: {reason}"),
+            Action::Report(Report::Returned { returned, reason }) => AbortCause::Passing {
+                words: format!("{}: {reason}", returned.to),
             },
             // The core would go on under another epoch, which is not its to choose here.
             Action::WantIdentity => AbortCause::Passing {

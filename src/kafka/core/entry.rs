@@ -4,7 +4,7 @@
 
 use super::super::batch::StampedBatch;
 use super::super::outcome::{Outcome, Verdict};
-use super::super::{EncodedBatch, Expiry, Refusal};
+use super::super::{EncodedBatch, Expiry, Refusal, Returned};
 use crate::proof::SeqRanges;
 
 /// A producer id with an epoch.
@@ -16,7 +16,7 @@ pub(in super::super) struct Identity {
 
 impl Identity {
     /// What a batch carries without idempotence: no producer (RecordBatch.NO_PRODUCER_ID).
-    pub(super) const NOBODY: Self = Self { id: -1, epoch: -1 };
+    pub(in super::super) const NOBODY: Self = Self { id: -1, epoch: -1 };
 }
 
 /// The answer to one batch of one request.
@@ -53,9 +53,7 @@ pub(super) enum Effect {
     Refused {
         refused: SeqRanges,
         verdict: Refusal,
-        returned: Vec<SeqRanges>,
-        term: u32,
-        bytes: usize,
+        returned: Returned,
     },
     /// The leader is in doubt.
     Refresh,

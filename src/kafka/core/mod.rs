@@ -2,7 +2,8 @@
 //!
 //! Everything that happens is a method call with the time in it, everything to be done comes
 //! back as [`Action`]s. So each rule can be tested with scripted sequences.
-//! [`partition`] holds the rules of one partition; this file shares brokers among them.
+//! [`partition`] holds the rules of one partition; this file passes on what happens to it,
+//! [`lanes`] shares brokers among them, [`giving_back`] has what is not sent any more.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -11,11 +12,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::backoff::Backoff;
-use super::{Batch, Report, TopicPartition, Totals};
+use super::{Batch, Report, Returned, TopicPartition, Totals};
+use crate::clock::{UnixMillis, unix_ms};
 use crate::proof::{BrokerAuthority, SeqRanges};
 
 mod entry;
 mod forget;
+mod giving_back;
 mod lanes;
 mod partition;
 #[cfg(test)]
@@ -23,12 +26,9 @@ mod tests;
 
 use entry::Effect;
 pub(super) use entry::{Identity, Reply};
+use giving_back::Failing;
 use lanes::Lane;
 use partition::Partition;
-
-/// How long batches that may be in the log wait for their failing topic before they are
-/// given back and counted as possible duplicates.
-const DOUBTFUL_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Bytes of a request around its parts, and of a part around its batch and topic; generous.
 const REQUEST_OVERHEAD: usize = 512;
@@ -40,7 +40,16 @@ pub(super) struct Now {
     /// For waiting.
     pub(super) mono: Instant,
     /// For stamps, milliseconds since the Unix epoch.
-    pub(super) unix_ms: i64,
+    pub(super) unix_ms: UnixMillis,
+}
+
+impl Now {
+    pub(super) fn read() -> Self {
+        Self {
+            mono: Instant::now(),
+            unix_ms: unix_ms(),
+        }
+    }
 }
 
 /// The numbers that the core goes by.
@@ -107,13 +116,6 @@ struct Sent {
 pub(super) struct PartReply {
     pub(super) to: TopicPartition,
     pub(super) reply: Reply,
-}
-
-/// Why a topic gets nothing at present.
-#[derive(Debug)]
-struct Failing {
-    reason: String,
-    since: Instant,
 }
 
 /// See the module.
@@ -186,13 +188,14 @@ impl Core {
         if let Some(partition) = self.partitions.get_mut(slot) {
             if batch.term != partition.term {
                 let reason = "earlier batches of the partition came back".to_owned();
-                self.actions.push(Action::Report(Report::Returned {
+                let returned = Returned {
                     to: batch.to,
                     bytes: batch.encoded.bytes(),
-                    returned: vec![batch.ranges],
+                    batches: vec![batch.ranges],
                     term: batch.term,
-                    reason,
-                }));
+                };
+                self.actions
+                    .push(Action::Report(Report::Returned { returned, reason }));
                 return;
             }
             partition.push(batch.encoded, batch.ranges, batch.expires);
@@ -211,17 +214,6 @@ impl Core {
         self.ready(slot, now);
     }
 
-    /// The partition does not exist (any more) in a topic that does.
-    pub(super) fn partition_gone(&mut self, to: &TopicPartition) {
-        let slot = self.slot(to);
-        if let Some(partition) = self.partitions.get_mut(slot) {
-            partition.set_leader(None);
-            if partition.returnable() {
-                self.give_back(slot, format!("partition {to} does not exist"));
-            }
-        }
-    }
-
     /// Partitions of `topic` that batches were sent to.
     pub(super) fn partitions_of(&self, topic: &str) -> Vec<i32> {
         let slots = self.by_topic.get(topic).into_iter().flatten();
@@ -229,26 +221,6 @@ impl Core {
             .filter_map(|s| self.partitions.get(*s))
             .map(|p| p.to.partition)
             .collect()
-    }
-
-    /// The topic cannot be written since `since`: its batches go back.
-    pub(super) fn topic_failing(
-        &mut self,
-        topic: &Arc<str>,
-        reason: String,
-        since: Instant,
-        now: Now,
-    ) {
-        self.failing
-            .insert(topic.clone(), Failing { reason, since });
-        for slot in self.by_topic.get(topic).cloned().unwrap_or_default() {
-            self.return_if_failing(slot, now.mono);
-        }
-    }
-
-    /// The topic can be written again, as far as is known.
-    pub(super) fn topic_usable(&mut self, topic: &str) {
-        self.failing.remove(topic);
     }
 
     /// A producer id has come.
@@ -273,6 +245,33 @@ impl Core {
         throttle: Duration,
         now: Now,
     ) {
+        let mut replies: HashMap<TopicPartition, Reply> =
+            replies.into_iter().map(|r| (r.to, r.reply)).collect();
+        let reply = |to: &TopicPartition| {
+            replies.remove(to).unwrap_or_else(|| Reply::Lost {
+                reason: "the broker's answer does not name the partition; retried".into(),
+            })
+        };
+        self.ended(request, throttle, reply, now);
+    }
+
+    /// The connection was lost before the request's answer.
+    pub(super) fn lost(&mut self, request: RequestId, reason: &str, now: Now) {
+        let reason = reason.to_owned();
+        let lost = |_: &TopicPartition| Reply::Lost {
+            reason: reason.clone(),
+        };
+        self.ended(request, Duration::ZERO, lost, now);
+    }
+
+    /// The request is on the wire no more; `reply` is what became of its part for a partition.
+    fn ended(
+        &mut self,
+        request: RequestId,
+        throttle: Duration,
+        mut reply: impl FnMut(&TopicPartition) -> Reply,
+        now: Now,
+    ) {
         let Some(sent) = self.requests.remove(&request) else {
             return;
         };
@@ -280,37 +279,10 @@ impl Core {
             lane.answered(throttle, now.mono);
         }
         self.totals.throttled_answers += u64::from(!throttle.is_zero());
-        let mut replies: HashMap<TopicPartition, Reply> =
-            replies.into_iter().map(|r| (r.to, r.reply)).collect();
         for (slot, serial) in sent.parts {
-            let Some(to) = self.partitions.get(slot).map(|p| p.to.clone()) else {
-                continue;
-            };
-            let reply = replies.remove(&to).unwrap_or_else(|| Reply::Lost {
-                reason: "the broker's answer does not name the partition; retried".into(),
-            });
-            self.part_answered(slot, serial, reply, now);
-        }
-        self.pump(sent.broker, now);
-    }
-
-    /// The connection was lost before the request's answer.
-    pub(super) fn lost(&mut self, request: RequestId, reason: &str, now: Now) {
-        let Some(sent) = self.requests.remove(&request) else {
-            return;
-        };
-        if let Some(lane) = self.lanes.get_mut(&sent.broker) {
-            lane.answered(Duration::ZERO, now.mono);
-        }
-        for (slot, serial) in sent.parts {
-            self.part_answered(
-                slot,
-                serial,
-                Reply::Lost {
-                    reason: reason.into(),
-                },
-                now,
-            );
+            if let Some(reply) = self.partitions.get(slot).map(|p| reply(&p.to)) {
+                self.part_answered(slot, serial, reply, now);
+            }
         }
         self.pump(sent.broker, now);
     }
@@ -362,16 +334,11 @@ impl Core {
                 refused,
                 verdict,
                 returned,
-                term,
-                bytes,
             } => {
                 let report = Report::Refused {
-                    to,
                     refused,
                     verdict,
                     returned,
-                    term,
-                    bytes,
                 };
                 self.actions.push(Action::Report(report));
             }
@@ -389,97 +356,6 @@ impl Core {
             }
             Effect::MaybeDuplicate { .. } => {}
         }
-    }
-
-    /// Gives a failing topic's batches back, unless they may be in the log and it is early.
-    fn return_if_failing(&mut self, slot: usize, now: Instant) {
-        let Some(partition) = self.partitions.get(slot) else {
-            return;
-        };
-        let Some(failing) = self.failing.get(&partition.to.topic) else {
-            return;
-        };
-        let patient = now.saturating_duration_since(failing.since) < DOUBTFUL_PATIENCE;
-        if partition.on_wire() > 0 || (patient && !partition.returnable()) {
-            return;
-        }
-        let reason = failing.reason.clone();
-        self.give_back(slot, reason);
-    }
-
-    /// Gives a partition's batches back once the first has expired and nothing of it is on
-    /// the wire. The epoch that follows keeps what was sent without an answer from getting
-    /// into the log later (KIP-360). Which events are too old is the owner's to see.
-    pub(super) fn expire(&mut self, slot: usize, now: Instant) {
-        let Some(partition) = self.partitions.get_mut(slot) else {
-            return;
-        };
-        let Some(at) = partition.expires() else {
-            return;
-        };
-        if at > now {
-            let later = |look: Instant| look <= now || at < look;
-            if partition.expiry_look.is_none_or(later) {
-                partition.expiry_look = Some(at);
-                self.timers.insert((at, slot));
-            }
-        } else if partition.on_wire() == 0 {
-            let error = partition.error.as_deref().unwrap_or("no broker took it");
-            let reason = format!("{error} (delivery.timeout.ms is over)");
-            self.give_back(slot, reason);
-        }
-    }
-
-    /// Gives up what has failed more often than `retries` allows. As with what expires, the
-    /// epoch that follows keeps a late request from getting into the log.
-    fn give_up(&mut self, slot: usize) {
-        let Some(retries) = self.settings.retries else {
-            return;
-        };
-        let Some(partition) = self.partitions.get_mut(slot) else {
-            return;
-        };
-        if !partition.is_exhausted(retries) {
-            return;
-        }
-        let (to, term, bytes) = (partition.to.clone(), partition.term, partition.bytes());
-        let doubt = match partition.doubtful() {
-            0 => "",
-            _ => "; an answer was lost, so the broker may have it all the same",
-        };
-        let error = partition.error.as_deref().unwrap_or("no broker took it");
-        let reason = format!(
-            "given up after {} tries (retries = {retries}): {error}{doubt}",
-            retries.saturating_add(1)
-        );
-        let (given_up, returned) = partition.take_exhausted(retries);
-        self.actions.push(Action::Report(Report::GivenUp {
-            to,
-            given_up,
-            returned,
-            term,
-            reason,
-            bytes,
-        }));
-    }
-
-    fn give_back(&mut self, slot: usize, reason: String) {
-        let Some(partition) = self.partitions.get_mut(slot) else {
-            return;
-        };
-        if partition.unresolved() == 0 {
-            return;
-        }
-        let (to, term) = (partition.to.clone(), partition.term);
-        let (returned, bytes, doubtful) = partition.return_all();
-        self.totals.maybe_duplicate_records += doubtful;
-        self.actions.push(Action::Report(Report::Returned {
-            to,
-            returned,
-            term,
-            reason,
-            bytes,
-        }));
     }
 
     fn slot(&mut self, to: &TopicPartition) -> usize {
@@ -526,12 +402,5 @@ impl Core {
     /// Requests without an answer.
     pub(super) fn requests(&self) -> usize {
         self.requests.len()
-    }
-
-    /// Gives back everything that is unresolved, whatever its state.
-    pub(super) fn abandon(&mut self) {
-        for slot in 0..self.partitions.len() {
-            self.give_back(slot, "the producer was closed".into());
-        }
     }
 }

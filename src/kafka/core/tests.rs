@@ -1,6 +1,6 @@
-//! The core against a model of two brokers with a real broker's rules of de-duplication
-//! (kafka-clients.md section 6): whatever fails, and in whatever order, each batch is in the
-//! log once and in its place, and nothing is acknowledged that is not there.
+//! The core against a model of two brokers with a real broker's rules of de-duplication:
+//! whatever fails, and in whatever order, each batch is in the log once and in its place, and
+//! nothing is acknowledged that is not there.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -420,48 +420,36 @@ impl World {
                 self.acked.push(number);
             }
             Report::Refused {
-                refused,
-                returned,
-                term,
-                ..
+                refused, returned, ..
             } => {
-                self.end_term(term);
                 let number = refused.first().unwrap();
                 assert!(number.is_multiple_of(TOO_LARGE), "{number} refused");
-                self.unresolved -= 1 + returned.len();
+                self.unresolved -= 1;
                 self.refused.push(number);
-                self.send_again(&returned);
+                self.returned(&returned);
             }
-            Report::Returned { returned, term, .. } => {
-                self.end_term(term);
-                self.unresolved -= returned.len();
+            Report::Returned { returned, .. } => {
                 self.core.topic_usable("t");
-                self.send_again(&returned);
+                self.returned(&returned);
             }
             Report::GivenUp {
-                given_up,
-                returned,
-                term,
-                ..
+                given_up, returned, ..
             } => {
-                self.end_term(term);
-                self.unresolved -= given_up.len() + returned.len();
+                self.unresolved -= given_up.len();
                 self.given_up
                     .extend(given_up.iter().filter_map(SeqRanges::first));
-                self.send_again(&returned);
+                self.returned(&returned);
             }
             Report::ClusterChanged | Report::Run(_) => {}
         }
     }
 
-    fn end_term(&mut self, term: u32) {
-        if term == self.term {
+    fn returned(&mut self, returned: &Returned) {
+        if returned.term == self.term {
             self.term += 1;
         }
-    }
-
-    fn send_again(&mut self, returned: &[SeqRanges]) {
-        for ranges in returned {
+        self.unresolved -= returned.batches.len();
+        for ranges in &returned.batches {
             let number = ranges.first().unwrap();
             let over = |(born, limit)| born + limit <= self.now.mono;
             let born = self.born.get(&number).copied();

@@ -3,20 +3,25 @@
 //! Who reports them, and why, is the core's matter.
 
 use super::{Partition, Phase};
+use crate::kafka::Returned;
 use crate::proof::SeqRanges;
 
 impl Partition {
     /// Takes all batches out, unsent as far as the log is concerned.
-    pub(super) fn give_back(&mut self) -> (Vec<SeqRanges>, usize) {
+    pub(super) fn give_back(&mut self) -> Returned {
         self.doubt |= self.is_idempotent() && self.entries.iter().any(|e| e.maybe_stored);
-        let bytes = self.bytes();
-        let returned = self.entries.drain(..).map(|e| e.ranges).collect();
+        let returned = Returned {
+            to: self.to.clone(),
+            bytes: self.entries.iter().map(|e| e.bytes).sum(),
+            batches: self.entries.drain(..).map(|e| e.ranges).collect(),
+            term: self.term,
+        };
         self.change_identity();
         self.term = self.term.wrapping_add(1);
         self.phase = Phase::Flowing;
         self.failures = 0;
         self.not_before = None;
-        (returned, bytes)
+        returned
     }
 
     /// Whether all batches may be given back: none on the wire, none perhaps in the log.
@@ -25,10 +30,9 @@ impl Partition {
     }
 
     /// Gives all batches back, with the number of records that may be in the log.
-    pub(in super::super) fn return_all(&mut self) -> (Vec<SeqRanges>, usize, u64) {
+    pub(in super::super) fn return_all(&mut self) -> (Returned, u64) {
         let doubtful = self.doubtful();
-        let (returned, bytes) = self.give_back();
-        (returned, bytes, doubtful)
+        (self.give_back(), doubtful)
     }
 
     /// Whether the first batch has failed more often than `retries` allows, and with it every
@@ -45,21 +49,20 @@ impl Partition {
 
     /// Gives all batches back: first those that have failed more often than `retries` allows,
     /// then the others.
-    pub(in super::super) fn take_exhausted(
-        &mut self,
-        retries: u32,
-    ) -> (Vec<SeqRanges>, Vec<SeqRanges>) {
+    pub(in super::super) fn take_exhausted(&mut self, retries: u32) -> (Vec<SeqRanges>, Returned) {
         let over: Vec<bool> = self.entries.iter().map(|e| e.tries > retries).collect();
-        let (ranges, _) = self.give_back();
-        let (given_up, returned): (Vec<_>, Vec<_>) =
-            ranges.into_iter().zip(over).partition(|(_, over)| *over);
-        let ranges = |pairs: Vec<(SeqRanges, bool)>| pairs.into_iter().map(|(r, _)| r).collect();
-        (ranges(given_up), ranges(returned))
-    }
-
-    /// Bytes of all unresolved batches.
-    pub(in super::super) fn bytes(&self) -> usize {
-        self.entries.iter().map(|e| e.bytes).sum()
+        let mut returned = self.give_back();
+        let mut given_up = Vec::new();
+        let batches = std::mem::take(&mut returned.batches);
+        for (batch, is_over) in batches.into_iter().zip(over) {
+            let to = if is_over {
+                &mut given_up
+            } else {
+                &mut returned.batches
+            };
+            to.push(batch);
+        }
+        (given_up, returned)
     }
 
     /// Records of batches that may be in the log.

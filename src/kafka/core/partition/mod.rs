@@ -1,7 +1,7 @@
 //! One partition: which of its batches may go, and what an answer proves.
 //!
-//! Pure: no I/O, the time is passed in. Rules, with their measurements, in kafka-clients.md
-//! section 6; in short:
+//! Pure: no I/O, the time is passed in. This file has the batches and which may go, `answers`
+//! what is proven, `giving_back` what is not sent any more. The rules, as measured on brokers:
 //!
 //! - A broker appends one producer's batches only in sequence. So an OK for a later batch
 //!   proves every earlier one — as long as the broker remembers the producer at all. Until
@@ -14,6 +14,7 @@
 //! - Without idempotence a broker recognises nothing: one batch is on the wire at a time, so
 //!   that the order stays, and one without an answer goes again and may be doubled.
 
+mod answers;
 mod giving_back;
 
 use std::collections::VecDeque;
@@ -22,19 +23,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::super::batch::Stamp;
-use super::super::outcome::Outcome;
-use super::super::{EncodedBatch, Expiry, Refusal, TopicPartition};
+use super::super::{EncodedBatch, Expiry, TopicPartition};
 use super::Now;
-use super::entry::{Content, Effect, Entry, Identity, Reply, State};
+use super::entry::{Content, Entry, Identity, State};
 use crate::proof::SeqRanges;
 
 /// After this long without an OK a broker may have forgotten the producer; its memory is
 /// `producer.id.expiration.ms`, a day by default, but a person can set it lower.
 const ANCHOR_AGE: Duration = Duration::from_secs(600);
-
-/// So many answers "corrupt" to the same bytes, and the content is taken for the cause:
-/// brokers before 2.4 answer so to a record without a key on a compacted topic.
-const CORRUPT_LIMIT: u32 = 5;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -170,7 +166,7 @@ impl Partition {
         !self.entries.is_empty() || self.on_wire > 0 || self.doubt
     }
 
-    /// The id that is not good for this partition any more, when it waits for another.
+    /// Whether it has to take one before it can send.
     pub(super) fn lacks_identity(&self) -> bool {
         self.identity.is_none()
     }
@@ -262,251 +258,6 @@ impl Partition {
         self.anchored_at = None;
     }
 
-    /// Takes the answer to the batch `serial`.
-    pub(super) fn answer(
-        &mut self,
-        serial: u64,
-        reply: Reply,
-        now: Instant,
-        out: &mut Vec<Effect>,
-    ) {
-        self.on_wire = self.on_wire.saturating_sub(1);
-        if let Some(position) = self.entries.iter().position(|e| e.serial == serial) {
-            if let Some(entry) = self.entries.get_mut(position).filter(|_| reply.counts()) {
-                entry.tries = entry.tries.saturating_add(1);
-            }
-            match self.judge(position, reply, out) {
-                State::OnWire => self.stored(position, now, out),
-                state => self.failed(position, state, out),
-            }
-        }
-        if self.on_wire == 0 && self.phase == Phase::Settling {
-            self.settled(out);
-        }
-    }
-
-    /// The state that `reply` puts the batch into; `OnWire` stands for stored.
-    fn judge(&mut self, position: usize, reply: Reply, out: &mut Vec<Effect>) -> State {
-        let Some(entry) = self.entries.get_mut(position) else {
-            return State::Unclear;
-        };
-        let (verdict, message, record_index) = match reply {
-            Reply::Lost { reason } => {
-                entry.maybe_stored = true;
-                self.error = Some(reason);
-                out.push(Effect::Refresh);
-                return State::Unclear;
-            }
-            Reply::Code {
-                verdict,
-                message,
-                record_index,
-            } => (verdict, message, record_index),
-        };
-        if verdict.outcome == Outcome::Stored {
-            return State::OnWire;
-        }
-        let words = match message {
-            Some(message) => format!("{verdict}: {message}"),
-            None => verdict.to_string(),
-        };
-        self.error = Some(words.clone());
-        match verdict.outcome {
-            Outcome::Stored | Outcome::Unclear => {
-                entry.maybe_stored = true;
-                State::Unclear
-            }
-            Outcome::Retry if verdict.code == 2 => {
-                entry.corrupt_answers += 1;
-                if entry.corrupt_answers < CORRUPT_LIMIT {
-                    return State::Absent;
-                }
-                State::Refused(Refusal::Invalid {
-                    code: 2,
-                    record_index,
-                    reason: words,
-                })
-            }
-            Outcome::Retry => State::Absent,
-            Outcome::Refresh => {
-                out.push(Effect::Refresh);
-                State::Absent
-            }
-            Outcome::Restamp => {
-                self.rebase |= !entry.maybe_stored;
-                State::Absent
-            }
-            Outcome::Deny => {
-                out.push(Effect::Denied { words });
-                State::Absent
-            }
-            Outcome::Gap => State::Gap,
-            Outcome::Fence => State::Fenced,
-            Outcome::Split => State::Refused(Refusal::TooLarge {
-                code: verdict.code,
-                reason: words,
-            }),
-            Outcome::Reject => {
-                let code = verdict.code;
-                State::Refused(Refusal::Invalid {
-                    code,
-                    record_index,
-                    reason: words,
-                })
-            }
-        }
-    }
-
-    /// The batch at `position` is in the log, and with it those before it.
-    fn stored(&mut self, position: usize, now: Instant, out: &mut Vec<Effect>) {
-        let rest = self.entries.split_off(position + 1);
-        let proven = std::mem::replace(&mut self.entries, rest);
-        let mut kept = VecDeque::new();
-        for (at, entry) in proven.into_iter().enumerate() {
-            // A batch refused at its only send cannot be in the log. That a later one is
-            // shows a broker that had no memory of the producer; the earlier one goes
-            // again under another epoch, late but not lost.
-            let absent = matches!(entry.state, State::Absent | State::Refused(_));
-            if at != position && absent && entry.sends == 1 {
-                kept.push_back(entry);
-            } else {
-                out.push(Effect::Acked {
-                    ranges: entry.ranges,
-                    bytes: entry.bytes,
-                });
-            }
-        }
-        self.rebase |= !kept.is_empty();
-        kept.append(&mut self.entries);
-        self.entries = kept;
-        self.failures = 0;
-        self.not_before = None;
-        self.error = None;
-        self.doubt = false;
-        self.anchored_at = self.is_idempotent().then_some(now);
-        if let Phase::Round { .. } = self.phase {
-            self.phase = Phase::Flowing;
-            self.forget_marks();
-        }
-        if self.rebase {
-            self.anchored_at = None;
-            self.phase = Phase::Settling;
-        }
-    }
-
-    fn failed(&mut self, position: usize, state: State, out: &mut Vec<Effect>) {
-        self.anchored_at = None;
-        let retriable = matches!(state, State::Absent | State::Unclear);
-        let doubled = state == State::Unclear && !self.is_idempotent();
-        if let Some(entry) = self.entries.get_mut(position) {
-            if doubled {
-                let records = entry.ranges.len();
-                out.push(Effect::MaybeDuplicate { records });
-            }
-            entry.state = state;
-        }
-        match self.phase {
-            Phase::Flowing => self.phase = Phase::Settling,
-            Phase::Settling => {}
-            // The round starts anew after a pause.
-            Phase::Round { .. } if retriable => {
-                self.phase = Phase::Settling;
-                let waiting = self.entries.iter_mut().skip(position + 1);
-                for entry in waiting.filter(|entry| entry.maybe_stored) {
-                    entry.tries = entry.tries.saturating_add(1);
-                }
-            }
-            Phase::Round { next } => {
-                let next = next + 1;
-                self.phase = Phase::Round { next };
-                if self.entries.get(next).is_none_or(|e| e.sends == 0) {
-                    self.round_over(out);
-                }
-            }
-        }
-    }
-
-    /// Nothing is on the wire and something has failed.
-    fn settled(&mut self, out: &mut Vec<Effect>) {
-        let pause = self
-            .entries
-            .iter()
-            .any(|e| matches!(e.state, State::Absent | State::Unclear | State::Fenced));
-        let front_refused = self
-            .entries
-            .front()
-            .is_some_and(|e| e.sends == 1 && matches!(e.state, State::Refused(_)));
-        if front_refused {
-            self.refuse_front(out);
-            return;
-        }
-        if self.rebase {
-            self.bump(out);
-        }
-        if pause {
-            self.failures += 1;
-        }
-        self.forget_marks();
-        self.phase = if self.entries.front().is_some_and(|e| e.sends > 0) {
-            Phase::Round { next: 0 }
-        } else {
-            Phase::Flowing
-        };
-    }
-
-    /// Every sent batch has answered "out of order" or worse: none of them is in the log.
-    fn round_over(&mut self, out: &mut Vec<Effect>) {
-        if self
-            .entries
-            .front()
-            .is_some_and(|e| matches!(e.state, State::Refused(_)))
-        {
-            self.refuse_front(out);
-            return;
-        }
-        self.new_id |= self.entries.iter().any(|e| e.state == State::Fenced);
-        self.failures += 1;
-        self.bump(out);
-        self.forget_marks();
-        self.phase = Phase::Flowing;
-    }
-
-    fn refuse_front(&mut self, out: &mut Vec<Effect>) {
-        let Some(front) = self.entries.pop_front() else {
-            return;
-        };
-        let State::Refused(verdict) = front.state else {
-            return;
-        };
-        let term = self.term;
-        let (returned, bytes) = self.give_back();
-        let bytes = bytes + front.bytes;
-        out.push(Effect::Refused {
-            refused: front.ranges,
-            verdict,
-            returned,
-            term,
-            bytes,
-        });
-    }
-
-    /// Everything unresolved goes again under another identity, from sequence 0.
-    fn bump(&mut self, out: &mut Vec<Effect>) {
-        let records = self.doubtful();
-        if records > 0 {
-            out.push(Effect::MaybeDuplicate { records });
-        }
-        self.change_identity();
-        for entry in &mut self.entries {
-            entry.content = entry.content.take().map(|content| match content {
-                Content::Stamped(batch) => Content::Outdated(batch),
-                other => other,
-            });
-            entry.sends = 0;
-            entry.maybe_stored = false;
-        }
-    }
-
     /// The broker takes a higher epoch of an id only from sequence 0 on.
     fn change_identity(&mut self) {
         if let Some(identity) = self.identity
@@ -526,12 +277,6 @@ impl Partition {
         self.anchored_at = None;
         self.rebase = false;
         self.new_id = false;
-    }
-
-    fn forget_marks(&mut self) {
-        for entry in &mut self.entries {
-            entry.state = State::Waiting;
-        }
     }
 }
 

@@ -116,7 +116,9 @@ impl AsyncWrite for Link {
     ) -> Poll<io::Result<usize>> {
         let polled = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Tls(stream) => Pin::new(&mut *stream)
+                .poll_write(cx, bytes)
+                .map_err(|failure| last_words(stream, cx, failure)),
         };
         match &polled {
             Poll::Ready(Ok(_)) => self.pulse.moved(),
@@ -129,7 +131,9 @@ impl AsyncWrite for Link {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(&mut *stream)
+                .poll_flush(cx)
+                .map_err(|failure| last_words(stream, cx, failure)),
         }
     }
 
@@ -138,5 +142,67 @@ impl AsyncWrite for Link {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+/// Why the peer ended the connection, when it said so before a write failed. A TLS 1.3 server
+/// tells its verdict on our certificate after our side of the handshake is done (RFC 8446,
+/// 4.4.2.4); when it closes at once, our next write may fail while its alert is still unread.
+fn last_words<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    cx: &mut Context<'_>,
+    failure: io::Error,
+) -> io::Error {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset};
+    if !matches!(failure.kind(), BrokenPipe | ConnectionReset) {
+        return failure;
+    }
+    let mut scrap = [0; 512];
+    match Pin::new(stream).poll_read(cx, &mut ReadBuf::new(&mut scrap)) {
+        Poll::Ready(Err(said)) if is_of_tls(&said) => said,
+        _ => failure,
+    }
+}
+
+fn is_of_tls(error: &io::Error) -> bool {
+    error
+        .get_ref()
+        .is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use rustls::AlertDescription::CertificateRequired;
+
+    use super::*;
+
+    /// What is left to read of a stream.
+    struct Rest(Option<rustls::Error>);
+
+    impl AsyncRead for Rest {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let alert = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+            Poll::Ready(self.0.take().map_or(Ok(()), |error| Err(alert(error))))
+        }
+    }
+
+    #[test]
+    fn the_alert_behind_a_broken_pipe_is_what_is_told() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let alert = rustls::Error::AlertReceived(CertificateRequired);
+        let mut told = |kind: io::ErrorKind, rest| {
+            let told = last_words(&mut Rest(rest), &mut cx, kind.into());
+            is_of_tls(&told)
+        };
+        assert!(told(io::ErrorKind::BrokenPipe, Some(alert.clone())));
+        assert!(told(io::ErrorKind::ConnectionReset, Some(alert.clone())));
+        assert!(!told(io::ErrorKind::BrokenPipe, None), "a plain end");
+        assert!(!told(io::ErrorKind::TimedOut, Some(alert)));
     }
 }

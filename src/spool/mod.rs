@@ -11,7 +11,7 @@
 //!   gen-<seq>/  a generation: one sled database with the events from <seq> on (store.rs),
 //!               gen.meta: its result while it is closed (meta.rs)
 //!   dead/       dead letters (dead_letter/)
-//!   quarantine/ what could not be read (quarantine.rs)
+//!   quarantine/ what could not be read (quarantine/)
 //!   control.sock is the daemon's, unless `[control] path` puts it elsewhere
 //! ```
 //!
@@ -142,6 +142,7 @@ impl Spool {
         let mailbox = Arc::new(Mailbox::default());
         let dead_letters = DeadLetters::new(Arc::clone(&shared), Arc::clone(&disk));
         shared.keep_reserve();
+        shared.keep_quarantine();
         shared.check_quota();
 
         let committer = Committer::new(Arc::clone(&shared), Arc::clone(&mailbox), disk, table);

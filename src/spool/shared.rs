@@ -16,6 +16,7 @@ use super::delivery::Deliveries;
 use super::generations::Table;
 use super::histogram::Histogram;
 use super::past::Past;
+use super::quarantine;
 use super::quota::{FullReason, Quota};
 use super::reserve::Reserve;
 use crate::config::SpoolConfig;
@@ -108,6 +109,7 @@ pub(super) struct Shared {
     pub(super) config: SpoolConfig,
     pub(super) quota: Quota,
     pub(super) reserve: Reserve,
+    pub(super) quarantine: quarantine::Limit,
     pub(super) spool_id: u64,
     pub(super) table: Mutex<Table>,
     /// Told when the keeper has something to do, or has done what a cursor waits for.
@@ -152,6 +154,7 @@ impl Shared {
                 min_free: config.min_free,
             },
             reserve: Reserve::new(&config.dir, config.max_bytes),
+            quarantine: quarantine::Limit::new(&config.dir, config.max_bytes),
             spool_id,
             table: Mutex::new(table),
             changed: Condvar::new(),
@@ -175,10 +178,11 @@ impl Shared {
         generation_dir(&self.dir, first)
     }
 
-    /// Bytes the spool takes, dead letters and reserve included.
+    /// Bytes the spool takes, dead letters, quarantine and reserve included.
     pub(super) fn used_bytes(&self) -> u64 {
         let dead = self.dead_bytes.load(Ordering::Relaxed);
-        lock(&self.table).file_bytes() + dead + self.reserve.kept_bytes()
+        let beside = dead + self.quarantine.used_bytes() + self.reserve.kept_bytes();
+        lock(&self.table).file_bytes() + beside
     }
 
     /// Bytes free on the file system of the spool; all of them when it does not say.
@@ -194,6 +198,13 @@ impl Shared {
             && let Err(error) = self.reserve.keep()
         {
             self.failed("cannot keep the reserve file", &error);
+        }
+    }
+
+    /// Measures quarantine and keeps it within its share.
+    pub(super) fn keep_quarantine(&self) {
+        if let Err(error) = self.quarantine.keep() {
+            self.failed("cannot look after quarantine/", &error);
         }
     }
 

@@ -19,7 +19,7 @@ pub struct SpoolStatus {
     pub payload_bytes: u64,
     /// Bytes of blocks that these became.
     pub stored_bytes: u64,
-    /// Bytes the spool takes on disk, dead letters and reserve included.
+    /// Bytes the spool takes on disk, dead letters, quarantine and reserve included.
     pub disk_bytes: u64,
     /// `spool.max_bytes`
     pub max_bytes: u64,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use spoolway::config::SpoolCodec;
 use spoolway::proof;
-use spoolway::spool::{OpenError, Spool};
+use spoolway::spool::{FullReason, OpenError, Spool};
 
 use crate::spool_rig::{Rig, config, copy_dir, generations, noise};
 
@@ -139,6 +139,26 @@ fn the_pages_of_a_damaged_block_are_kept_aside() {
         "{kept}"
     );
     assert_eq!(rig.ledger().lost, 1);
+    rig.close();
+}
+
+#[test]
+fn quarantine_counts_against_the_limit_until_it_is_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let damaged = dir.path().join("quarantine/gen-1.0");
+    fs::create_dir_all(damaged.parent().unwrap()).unwrap();
+    let file = fs::File::create(&damaged).unwrap();
+    file.set_len(config.max_bytes).unwrap();
+    let rig = Rig::open(&config);
+    let full = || rig.opened.status.snapshot().full;
+    assert_eq!(full(), Some(FullReason::MaxBytes));
+    fs::remove_file(&damaged).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while full().is_some() {
+        assert!(Instant::now() < deadline, "the room is not found");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
     rig.close();
 }
 

@@ -30,7 +30,8 @@ pub(super) const SPOOL: [Key; 11] = [
         also: &[],
         default: "`\"10GiB\"`",
         range: "8MiB to 64TiB",
-        effect: "most bytes the directory may take, dead letters included, `quarantine/` not",
+        effect: "most bytes the directory may take, dead letters included, and `quarantine/`, \
+            which gets a quarter of it",
     },
     Key {
         name: "min_free",

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rskafka::messenger::{Messenger, RequestError, SyncVersionsError};
-use rskafka::protocol::frame::ReadError;
+use rskafka::protocol::frame::{ReadError, WriteError};
 use socket2::{SockRef, Socket};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -248,7 +248,7 @@ impl Drop for Connection {
     }
 }
 
-/// The TLS alert that ended the version exchange, if one did.
+/// The TLS alert that ended the version exchange, if one did; a write may have failed of it.
 fn versions_alert(failure: &SyncVersionsError) -> Option<&rustls::Error> {
     match failure {
         SyncVersionsError::RequestError(error) => alert(error),
@@ -259,9 +259,9 @@ fn versions_alert(failure: &SyncVersionsError) -> Option<&rustls::Error> {
 fn alert(error: &RequestError) -> Option<&rustls::Error> {
     let source = match error {
         RequestError::Poisoned(cause) => return alert(cause),
-        RequestError::ReadFramedMessageError(ReadError::IO(source)) | RequestError::IO(source) => {
-            source
-        }
+        RequestError::ReadFramedMessageError(ReadError::IO(source))
+        | RequestError::WriteMessageError(WriteError::IO(source))
+        | RequestError::IO(source) => source,
         _ => return None,
     };
     source.get_ref()?.downcast_ref()

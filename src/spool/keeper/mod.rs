@@ -140,6 +140,7 @@ impl Keeper {
             self.shared
                 .failed("cannot write the high-water mark", &error);
         }
+        self.shared.keep_quarantine();
         if freed || self.shared.full.borrow().is_some() {
             self.shared.check_quota();
         }

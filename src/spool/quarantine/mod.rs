@@ -1,6 +1,9 @@
 //! Puts aside what cannot be read, and counts what was in it as lost.
 //!
-//! Nothing is deleted: a person may want to look. Decides nothing about when.
+//! A person may want to look at it; limit.rs bounds how much is kept. Decides nothing about
+//! when.
+
+mod limit;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -12,6 +15,13 @@ use super::meta::{self, Meta, Summary};
 use super::shared::{Shared, lock};
 use super::store::Value;
 use crate::proof::Seq;
+
+pub(super) use limit::Limit;
+
+/// Where things are put.
+fn room(spool: &Path) -> PathBuf {
+    spool.join("quarantine")
+}
 
 /// Moves the directory of the generation at `first` away and counts what is not resolved
 /// in it as lost. The generation stays in the table as gone, or goes if it had no events.
@@ -95,7 +105,7 @@ pub(super) fn pages(
     first: Seq,
     pages: &[(u32, Value)],
 ) -> io::Result<Option<PathBuf>> {
-    let room = spool.join("quarantine");
+    let room = room(spool);
     let place = room.join(format!("block-{first:020}.pages"));
     if pages.is_empty() {
         return Ok(None);
@@ -122,7 +132,7 @@ pub(super) fn set_aside(spool: &Path, what: &Path) -> io::Result<Option<PathBuf>
     if !what.exists() {
         return Ok(None);
     }
-    let room = spool.join("quarantine");
+    let room = room(spool);
     fs::create_dir_all(&room)?;
     for number in 0.. {
         let place = room.join(format!("{}.{number}", name.to_string_lossy()));

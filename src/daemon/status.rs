@@ -258,7 +258,7 @@ fn kafka(kafka: &KafkaStatus) -> Value {
     json!({
         "last_error": last_error(kafka),
         "halted": kafka.halted,
-        "readers_wait": kafka.transaction.as_ref().and_then(|t| t.pinned.as_deref()),
+        "readers_wait": kafka.transaction.as_ref().and_then(|t| t.readers_wait.as_deref()),
         "control": connection(&kafka.control),
         "brokers": kafka.brokers.iter().map(|broker| json!({
             "id": broker.id,

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::config::KafkaConfig;
+
 /// Part of the waiting time that is random, as a fraction of it: plus or minus 20 %, as
 /// Kafka's own clients do (KIP-144, KIP-580).
 const JITTER: f64 = 0.2;
@@ -18,6 +20,22 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
+    /// `retry.backoff.ms`: between two tries of a request.
+    pub(super) fn to_retry(config: &KafkaConfig) -> Self {
+        Self {
+            first: config.retry_backoff,
+            max: config.retry_backoff_max,
+        }
+    }
+
+    /// `reconnect.backoff.ms`: between two tries of a connection.
+    pub(super) fn to_reconnect(config: &KafkaConfig) -> Self {
+        Self {
+            first: config.reconnect_backoff,
+            max: config.reconnect_backoff_max,
+        }
+    }
+
     /// The waiting time after `failures` failures in a row, at least one.
     pub(super) fn after(&self, failures: u32, rng: &mut fastrand::Rng) -> Duration {
         self.plain(failures)

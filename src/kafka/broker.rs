@@ -13,7 +13,6 @@
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn, ready};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -23,11 +22,13 @@ use rskafka::messenger::{Messenger, RequestError};
 use tokio::sync::mpsc;
 
 use super::backoff::Backoff;
-use super::connect::{Connection, Connector, request_failure};
+use super::connect::{Connection, request_failure};
 use super::core::RequestId;
 use super::link::Link;
+use super::session::no_answer;
 use super::upkeep::Upkeep;
 use super::wire::{ImplicitProduce, MetadataQuery, Produce, Produced};
+use super::wiring::Wiring;
 use crate::config::HostPort;
 
 /// Requests with acks=0 on one connection: the messenger remembers each until the connection
@@ -95,10 +96,7 @@ pub(super) struct BrokerTask<F> {
     pub(super) broker: i32,
     pub(super) task: u64,
     pub(super) address: HostPort,
-    pub(super) connector: Arc<Connector>,
-    pub(super) commands: mpsc::UnboundedReceiver<Command>,
-    pub(super) emit: F,
-    pub(super) rng: fastrand::Rng,
+    pub(super) wiring: Wiring<Command, F>,
 }
 
 type Flight = Pin<Box<dyn Future<Output = (RequestId, Result<Produced, RequestError>)> + Send>>;
@@ -118,15 +116,11 @@ enum Ended {
 impl<F: Fn(BrokerEvent) + Send> BrokerTask<F> {
     /// Runs until the sender of commands is dropped.
     pub(super) async fn run(mut self) {
-        let config = self.connector.config();
-        let backoff = Backoff {
-            first: config.reconnect_backoff,
-            max: config.reconnect_backoff_max,
-        };
+        let backoff = Backoff::to_reconnect(self.wiring.config());
         let mut failures = 0_u32;
         let mut first = None;
         loop {
-            let connector = self.connector.clone();
+            let connector = self.wiring.connector.clone();
             let address = self.address.clone();
             let connecting = Box::pin(async move { connector.connect(&address, failures).await });
             let Some(connected) = self.while_down(connecting).await else {
@@ -149,7 +143,7 @@ impl<F: Fn(BrokerEvent) + Send> BrokerTask<F> {
                     let Some(reason) = reason else {
                         self.tell(BrokerNews::Idle);
                         failures = 0;
-                        first = self.commands.recv().await;
+                        first = self.wiring.mail.recv().await;
                         if first.is_none() {
                             return;
                         }
@@ -165,7 +159,7 @@ impl<F: Fn(BrokerEvent) + Send> BrokerTask<F> {
                 self.lose(command);
             }
             failures += 1;
-            let pause = backoff.after(failures, &mut self.rng);
+            let pause = backoff.after(failures, &mut self.wiring.rng);
             let retry_at = Instant::now() + pause;
             self.tell(BrokerNews::Down {
                 error,
@@ -183,7 +177,7 @@ impl<F: Fn(BrokerEvent) + Send> BrokerTask<F> {
     }
 
     fn tell(&self, what: BrokerNews) {
-        (self.emit)(BrokerEvent {
+        (self.wiring.emit)(BrokerEvent {
             broker: self.broker,
             task: self.task,
             what,
@@ -198,7 +192,7 @@ impl<F: Fn(BrokerEvent) + Send> BrokerTask<F> {
         loop {
             tokio::select! {
                 done = &mut wanted => return Some(done),
-                command = self.commands.recv() => self.lose(command?),
+                command = self.wiring.mail.recv() => self.lose(command?),
             }
         }
     }
@@ -249,11 +243,11 @@ impl<F: Fn(BrokerEvent) + Send> BrokerTask<F> {
         open: &mut VecDeque<Open>,
         answered: &mut bool,
     ) -> Ended {
-        let limit = self.connector.config().request_timeout;
-        let max_idle = self.connector.config().connections_max_idle;
+        let limit = self.wiring.config().request_timeout;
+        let max_idle = self.wiring.config().connections_max_idle;
         let mut unasked = 0;
         let mut idle_since = Instant::now();
-        let (connector, address) = (self.connector.clone(), self.address.clone());
+        let (connector, address) = (self.wiring.connector.clone(), self.address.clone());
         let mut upkeep = Upkeep::new(&connector, connection, &address);
         let mut flights: FuturesUnordered<Flight> = FuturesUnordered::new();
         let mut retired = false;
@@ -292,7 +286,7 @@ impl<F: Fn(BrokerEvent) + Send> BrokerTask<F> {
                 kept = upkeep.step() => if let Err(failure) = kept {
                     return Ended::Broken(failure.to_string());
                 },
-                command = next(&mut first, &mut self.commands), if taking => match command {
+                command = next(&mut first, &mut self.wiring.mail), if taking => match command {
                     None => retired = true,
                     Some(command) => {
                         open.push_back(Open::new(&command));
@@ -330,7 +324,9 @@ async fn next(
 /// of a connection in order.
 async fn unasked(messenger: &Messenger<Link>, body: Produce) -> Result<Produced, RequestError> {
     let answer = Produced::unasked(&body);
-    let nothing = MetadataQuery { topics: Vec::new() };
+    let nothing = MetadataQuery {
+        topics: Some(Vec::new()),
+    };
     tokio::select! {
         biased;
         strange = messenger.request(body) => strange,
@@ -374,8 +370,5 @@ fn overdue_at(open: &VecDeque<Open>, moved: Instant, limit: Duration) -> Option<
 }
 
 fn silence(limit: Duration) -> String {
-    format!(
-        "no answer within {} ms (request.timeout.ms); connection dropped",
-        limit.as_millis()
-    )
+    format!("{}; connection dropped", no_answer(limit))
 }

@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rskafka::protocol::messages::{ReadVersionedType, RequestBody, WriteVersionedType};
-use tokio::sync::mpsc;
-use tokio::time::timeout;
 
 use super::backoff::Backoff;
-use super::connect::{Connection, Connector, request_failure};
+use super::code;
+use super::connect::Connection;
 use super::core::Identity;
 use super::creation::{Creator, Made};
 use super::outcome::verdict;
-use super::wire::{Metadata, MetadataQuery, NewProducerId};
+use super::session;
+use super::wire::{Metadata, MetadataBroker, MetadataQuery, NewProducerId};
+use super::wiring::Wiring;
 use crate::config::HostPort;
 
 /// What the actor asks for; a newer question for metadata replaces an older one.
@@ -53,10 +54,7 @@ pub(super) enum ControlEvent {
 
 /// The control task.
 pub(super) struct ControlTask<F> {
-    connector: Arc<Connector>,
-    asks: mpsc::UnboundedReceiver<Ask>,
-    emit: F,
-    rng: fastrand::Rng,
+    wiring: Wiring<Ask, F>,
     wanted: Wanted,
     /// Addresses of the brokers by the last metadata.
     known: Vec<HostPort>,
@@ -96,17 +94,9 @@ struct Live {
 }
 
 impl<F: Fn(ControlEvent) + Send> ControlTask<F> {
-    pub(super) fn new(
-        connector: Arc<Connector>,
-        asks: mpsc::UnboundedReceiver<Ask>,
-        emit: F,
-        rng: fastrand::Rng,
-    ) -> Self {
+    pub(super) fn new(wiring: Wiring<Ask, F>) -> Self {
         Self {
-            connector,
-            asks,
-            emit,
-            rng,
+            wiring,
             wanted: Wanted::default(),
             known: Vec::new(),
             turn: 0,
@@ -121,10 +111,10 @@ impl<F: Fn(ControlEvent) + Send> ControlTask<F> {
         let mut live: Option<Live> = None;
         loop {
             if self.wanted.is_empty() {
-                let idle = self.connector.config().connections_max_idle;
+                let idle = self.wiring.config().connections_max_idle;
                 let idle = idle.filter(|_| live.is_some());
                 tokio::select! {
-                    ask = self.asks.recv() => match ask {
+                    ask = self.wiring.mail.recv() => match ask {
                         Some(ask) => self.wanted.add(ask),
                         None => return,
                     },
@@ -134,14 +124,14 @@ impl<F: Fn(ControlEvent) + Send> ControlTask<F> {
                     }
                 }
             }
-            while let Ok(ask) = self.asks.try_recv() {
+            while let Ok(ask) = self.wiring.mail.try_recv() {
                 self.wanted.add(ask);
             }
-            if self.asks.is_closed() {
+            if self.wiring.mail.is_closed() {
                 return;
             }
             live = live.filter(|l| {
-                !l.connection.pulse.is_closed() && !self.connector.is_due(&l.connection)
+                !l.connection.pulse.is_closed() && !self.wiring.connector.is_due(&l.connection)
             });
             live = match live {
                 None => self.connect().await,
@@ -152,16 +142,16 @@ impl<F: Fn(ControlEvent) + Send> ControlTask<F> {
 
     /// Tries the next address; pauses once all have failed.
     async fn connect(&mut self) -> Option<Live> {
-        let candidates = candidates(&self.known, &self.connector.bootstrap().await);
+        let candidates = candidates(&self.known, &self.wiring.connector.bootstrap().await);
         let count = candidates.len().max(1);
         let address = candidates.into_iter().nth(self.turn % count)?;
         self.turn += 1;
         let last = self.turn.is_multiple_of(count);
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let earlier = self.failures / count.max(1);
-        match self.connector.connect(&address, earlier).await {
+        match self.wiring.connector.connect(&address, earlier).await {
             Ok(connection) => {
-                (self.emit)(ControlEvent::Up {
+                (self.wiring.emit)(ControlEvent::Up {
                     address: address.clone(),
                 });
                 Some(Live {
@@ -173,7 +163,7 @@ impl<F: Fn(ControlEvent) + Send> ControlTask<F> {
                 self.failures += 1;
                 let turns = self.failures.div_ceil(count);
                 let pause = if last {
-                    self.reconnect().after(turns, &mut self.rng)
+                    self.reconnect().after(turns, &mut self.wiring.rng)
                 } else {
                     Duration::ZERO // the next address may do
                 };
@@ -190,7 +180,7 @@ impl<F: Fn(ControlEvent) + Send> ControlTask<F> {
             Ok(()) => self.failures = 0,
             Err(error) => {
                 self.failures += 1;
-                let pause = self.reconnect().after(self.failures, &mut self.rng);
+                let pause = self.reconnect().after(self.failures, &mut self.wiring.rng);
                 self.down(&live.address, error, false, pause);
                 drop(live);
                 tokio::time::sleep(pause).await;
@@ -199,12 +189,8 @@ impl<F: Fn(ControlEvent) + Send> ControlTask<F> {
         }
         if self.wanted.producer_id {
             self.refusals += 1;
-            let config = self.connector.config();
-            let retry = Backoff {
-                first: config.retry_backoff,
-                max: config.retry_backoff_max,
-            };
-            tokio::time::sleep(retry.after(self.refusals, &mut self.rng)).await;
+            let retry = Backoff::to_retry(self.wiring.config());
+            tokio::time::sleep(retry.after(self.refusals, &mut self.wiring.rng)).await;
         } else {
             self.refusals = 0;
         }
@@ -212,17 +198,13 @@ impl<F: Fn(ControlEvent) + Send> ControlTask<F> {
     }
 
     fn reconnect(&self) -> Backoff {
-        let config = self.connector.config();
-        Backoff {
-            first: config.reconnect_backoff,
-            max: config.reconnect_backoff_max,
-        }
+        Backoff::to_reconnect(self.wiring.config())
     }
 
     fn down(&self, address: &HostPort, error: String, needs_person: bool, pause: Duration) {
         let address = address.clone();
         let retry_at = Instant::now() + pause;
-        (self.emit)(ControlEvent::Down {
+        (self.wiring.emit)(ControlEvent::Down {
             address,
             error,
             needs_person,
@@ -234,31 +216,31 @@ impl<F: Fn(ControlEvent) + Send> ControlTask<F> {
     async fn ask_all(&mut self, connection: &Connection) -> Result<(), String> {
         if let Some(topics) = &self.wanted.metadata {
             let query = MetadataQuery {
-                topics: topics.clone(),
+                topics: Some(topics.clone()),
             };
             let mut metadata = self.request(connection, query).await?;
             self.wanted.metadata = None;
             self.known = addresses(&metadata);
             let Made { refused, elsewhere } = self.create(connection, &mut metadata).await;
-            (self.emit)(ControlEvent::Metadata { metadata, refused });
+            (self.wiring.emit)(ControlEvent::Metadata { metadata, refused });
             if elsewhere {
                 return Err("topics are created by another broker; asking the next".into());
             }
         }
         if self.wanted.producer_id {
             let given = self.request(connection, NewProducerId).await?;
-            // Going on with the id -1 of an error would switch idempotence off (measured).
-            if given.code == 0 && given.id >= 0 {
+            if let Some(identity) = given.given() {
                 self.wanted.producer_id = false;
-                let identity = Identity {
-                    id: given.id,
-                    epoch: given.epoch,
-                };
-                (self.emit)(ControlEvent::ProducerId(identity));
+                (self.wiring.emit)(ControlEvent::ProducerId(identity));
             } else {
                 let reason = format!("no producer id: {}", verdict(given.code));
-                let needs_person = matches!(given.code, 29 | 31 | 53);
-                (self.emit)(ControlEvent::ProducerIdRefused {
+                let needs_person = matches!(
+                    given.code,
+                    code::TOPIC_AUTHORIZATION_FAILED
+                        | code::CLUSTER_AUTHORIZATION_FAILED
+                        | code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+                );
+                (self.wiring.emit)(ControlEvent::ProducerIdRefused {
                     reason,
                     needs_person,
                 });
@@ -269,7 +251,7 @@ impl<F: Fn(ControlEvent) + Send> ControlTask<F> {
 
     /// Creates the topics that are missing, if the configuration wants that.
     async fn create(&mut self, connection: &Connection, metadata: &mut Metadata) -> Made {
-        let config = self.connector.config();
+        let config = self.wiring.config();
         let Some(how) = config.topic_creation else {
             return Made::default();
         };
@@ -301,14 +283,7 @@ impl<F: Fn(ControlEvent) + Send> ControlTask<F> {
         R: RequestBody + Send + WriteVersionedType<Vec<u8>>,
         R::ResponseBody: ReadVersionedType<std::io::Cursor<Vec<u8>>>,
     {
-        let limit = self.connector.config().request_timeout;
-        match timeout(limit, connection.messenger.request(body)).await {
-            Ok(answer) => answer.map_err(|e| request_failure(&e)),
-            Err(_) => Err(format!(
-                "no answer within {} ms (request.timeout.ms); connection dropped",
-                limit.as_millis()
-            )),
-        }
+        session::ask(connection, body, self.wiring.config().request_timeout).await
     }
 }
 
@@ -325,10 +300,5 @@ fn candidates(known: &[HostPort], bootstrap: &[HostPort]) -> Vec<HostPort> {
 
 fn addresses(metadata: &Metadata) -> Vec<HostPort> {
     let brokers = metadata.brokers.iter();
-    brokers
-        .map(|b| HostPort {
-            host: b.host.clone(),
-            port: b.port,
-        })
-        .collect()
+    brokers.map(MetadataBroker::address).collect()
 }

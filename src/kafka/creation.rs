@@ -8,8 +8,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::code;
 use super::outcome::verdict;
-use super::wire::{CreatedTopics, Metadata, NewTopics};
+use super::wire::{CreatedTopics, Metadata, NewTopics, broker_share};
 use crate::config::TopicCreation;
 
 /// Most topics that one run of the daemon creates: a template filled from events must not
@@ -18,16 +19,6 @@ const CREATED_MAX: usize = 1_000;
 
 /// Most topics in one request; the rest goes with the next metadata.
 const REQUEST_MAX: usize = 100;
-
-/// Part of the request deadline that the broker may take, so that its answer comes before
-/// we give up.
-const BROKER_SHARE: f64 = 0.66;
-
-/// Kafka's numbers of the answers that are told apart here.
-const UNKNOWN_TOPIC: i16 = 3;
-const LEADER_NOT_AVAILABLE: i16 = 5;
-const TOPIC_ALREADY_EXISTS: i16 = 36;
-pub(super) const NOT_CONTROLLER: i16 = 41;
 
 /// The topics that this run has created, and why others were not.
 #[derive(Debug, Default)]
@@ -52,7 +43,10 @@ impl Creator {
         metadata: &Metadata,
         limit: Duration,
     ) -> Option<NewTopics> {
-        let missing = metadata.topics.iter().filter(|t| t.code == UNKNOWN_TOPIC);
+        let missing = metadata
+            .topics
+            .iter()
+            .filter(|t| t.code == code::UNKNOWN_TOPIC_OR_PARTITION);
         let room = CREATED_MAX.saturating_sub(self.created).min(REQUEST_MAX);
         let names: Vec<Arc<str>> = missing.take(room).map(|t| t.name.as_str().into()).collect();
         (!names.is_empty()).then(|| new_topics(names, how, limit))
@@ -60,7 +54,10 @@ impl Creator {
 
     /// The words for what is missing once the limit is reached.
     pub(super) fn beyond_limit(&self, metadata: &Metadata) -> HashMap<String, String> {
-        let missing = metadata.topics.iter().filter(|t| t.code == UNKNOWN_TOPIC);
+        let missing = metadata
+            .topics
+            .iter()
+            .filter(|t| t.code == code::UNKNOWN_TOPIC_OR_PARTITION);
         let missing = missing.filter(|_| self.created >= CREATED_MAX);
         missing
             .map(|t| (t.name.clone(), too_many(&t.name)))
@@ -72,14 +69,15 @@ impl Creator {
         let mut made = Made::default();
         for (name, code, message) in &answer.topics {
             match *code {
-                0 | TOPIC_ALREADY_EXISTS => {
-                    self.created += usize::from(*code == 0);
+                code::NONE | code::TOPIC_ALREADY_EXISTS => {
+                    let is_new = *code == code::NONE;
+                    self.created += usize::from(is_new);
                     let topics = metadata.topics.iter_mut();
                     let topics = topics.filter(|t| t.name == *name);
-                    topics.for_each(|t| t.code = LEADER_NOT_AVAILABLE);
-                    tracing::info!(topic = name, new = *code == 0, "topic created on demand");
+                    topics.for_each(|t| t.code = code::LEADER_NOT_AVAILABLE);
+                    tracing::info!(topic = name, new = is_new, "topic created on demand");
                 }
-                NOT_CONTROLLER => made.elsewhere = true,
+                code::NOT_CONTROLLER => made.elsewhere = true,
                 code => {
                     let words = refusal(name, code, message.as_deref());
                     made.refused.insert(name.clone(), words);
@@ -93,13 +91,12 @@ impl Creator {
 
 /// The request for these topics; `limit` is the deadline of a request.
 pub(super) fn new_topics(names: Vec<Arc<str>>, how: TopicCreation, limit: Duration) -> NewTopics {
-    let timeout_ms = i32::try_from(limit.mul_f64(BROKER_SHARE).as_millis());
     NewTopics {
         names,
         partitions: how.partitions,
         replication: how.replication,
         settings: &[],
-        timeout_ms: timeout_ms.unwrap_or(i32::MAX),
+        timeout_ms: broker_share(limit),
         dry_run: false,
     }
 }
@@ -114,19 +111,19 @@ fn too_many(topic: &str) -> String {
 /// Why a topic was not created, and what to do.
 pub(super) fn refusal(topic: &str, code: i16, message: Option<&str>) -> String {
     let known = match code {
-        29 | 31 => Some((
+        code::TOPIC_AUTHORIZATION_FAILED | code::CLUSTER_AUTHORIZATION_FAILED => Some((
             "TOPIC_AUTHORIZATION_FAILED",
             "no right to create it; grant CREATE on the cluster or on topics of this prefix",
         )),
-        37 => Some((
+        code::INVALID_PARTITIONS => Some((
             "INVALID_PARTITIONS",
             "the broker refuses topic.auto.partitions; brokers before 2.4 know no -1",
         )),
-        38 => Some((
+        code::INVALID_REPLICATION_FACTOR => Some((
             "INVALID_REPLICATION_FACTOR",
             "the broker refuses topic.auto.replication; it needs as many brokers",
         )),
-        44 => Some((
+        code::POLICY_VIOLATION => Some((
             "POLICY_VIOLATION",
             "a policy of the cluster refuses it; set topic.auto.partitions and \
              topic.auto.replication as the policy wants, or create it by hand",
@@ -159,9 +156,9 @@ mod tests {
 
     fn missing(count: usize) -> Metadata {
         let topic = |n: usize| MetadataTopic {
-            code: UNKNOWN_TOPIC,
+            code: code::UNKNOWN_TOPIC_OR_PARTITION,
             name: format!("t{n}"),
-            partitions: Vec::new(),
+            ..MetadataTopic::default()
         };
         Metadata {
             topics: (0..count).map(topic).collect(),

@@ -5,7 +5,7 @@
 
 use super::connect::{Connector, Trace};
 use super::session::Session;
-use super::wire::{ClusterQuery, ClusterTopic};
+use super::wire::{MetadataQuery, MetadataTopic};
 use crate::config::KafkaConfig;
 
 /// A topic as the cluster describes it.
@@ -43,7 +43,7 @@ pub enum ListError {
 pub async fn list_topics(config: &KafkaConfig) -> Result<Vec<TopicInfo>, ListError> {
     let connector = Connector::new(config.clone());
     let session = first_of(&connector).await?;
-    let answer = session.ask(ClusterQuery { topics: None }).await;
+    let answer = session.ask(MetadataQuery { topics: None }).await;
     let cluster = answer.map_err(ListError::NoAnswer)?;
     let mut topics: Vec<TopicInfo> = cluster.topics.iter().map(TopicInfo::of).collect();
     topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -65,9 +65,9 @@ async fn first_of(connector: &Connector) -> Result<Session, ListError> {
 }
 
 impl TopicInfo {
-    fn of(topic: &ClusterTopic) -> Self {
+    fn of(topic: &MetadataTopic) -> Self {
         let partitions = &topic.partitions;
-        let count = |wanted: fn(&super::wire::ClusterPartition) -> bool| {
+        let count = |wanted: fn(&super::wire::MetadataPartition) -> bool| {
             partitions
                 .iter()
                 .filter(|partition| wanted(partition))

@@ -19,12 +19,13 @@
 //!   names some of them.
 //! - `topics`: what metadata and answers say about the wanted topics.
 //! - `broker`: a task per leader, pipelining requests; `control`: one for metadata and ids;
-//!   `creation`: topics made on demand; `upkeep` renews a broker's login and certificates
-//!   while requests flow.
+//!   `wiring`: what each of them is given. `creation`: topics made on demand; `upkeep` renews
+//!   a broker's login and certificates while requests flow.
 //! - `connect`, `tls`, `sasl`, `link`: how a connection comes about, and its signs of life;
 //!   `aws` and `https` are for logins that need more than a password, `canonical` for
 //!   bootstrap servers behind an alias.
 //! - `session`: a connection for one-off questions; `listing` and [`doctor`] stand on it.
+//!   `rights` and `tools` are for the words of what a person has to do.
 //! - `txn`, `position`: with transactions, when a run is committed and how far that is.
 //! - `wire`, `read`: requests and answers on top of `rskafka`'s messenger.
 //!
@@ -62,10 +63,12 @@ mod sasl;
 mod session;
 mod status;
 mod tls;
+mod tools;
 mod topics;
 mod txn;
 mod upkeep;
 mod wire;
+mod wiring;
 
 pub use batch::{BatchBuilder, EncodeError, EncodedBatch, HeaderRef, RecordRef};
 pub use cluster::{ClusterView, PartitionView, TopicView};

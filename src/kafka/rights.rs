@@ -1,12 +1,13 @@
-//! Rights that are missing: the words that say how to give them, and the question whether a
+//! Rights on the cluster: which ones something takes, how a person gives them, and whether a
 //! topic may be written.
 //!
-//! Names the right and the command for it; who lacks which right is found out elsewhere.
+//! Other missing rights show in the answers to what needs them.
 
 use std::sync::Arc;
 
 use super::outcome::{Outcome, verdict};
 use super::session::Session;
+use super::tools;
 use super::wire::{Produce, TopicBatches};
 use crate::config::{KafkaConfig, SaslConfig};
 
@@ -24,6 +25,12 @@ pub(super) enum Right {
     Write,
     Describe,
 }
+
+/// What a transactional id takes.
+pub(super) const OF_TRANSACTIONAL_ID: [Right; 2] = [Right::Write, Right::Describe];
+
+/// What the position topic takes.
+pub(super) const OF_POSITIONS: [Right; 2] = [Right::Write, Right::Read];
 
 impl Right {
     fn name(self) -> &'static str {
@@ -53,36 +60,21 @@ pub(super) fn grant(config: &KafkaConfig, on: On<'_>, rights: &[Right]) -> Strin
         let actions: Vec<_> = rights.iter().map(|right| right.action(on)).collect();
         return format!("allow {} in the IAM policy", actions.join(" and "));
     }
-    let words: Vec<_> = rights.iter().map(|right| right.name()).collect();
-    let (kind, name) = match on {
-        On::Topic(name) => ("topic", name),
-        On::TransactionalId(name) => ("transactional-id", name),
-    };
     let user = config.sasl.as_ref().and_then(SaslConfig::username);
     let who = match user {
         Some(_) => "",
         None => ", with this client's name for the broker as NAME",
     };
-    let servers = config.bootstrap.first().map(ToString::to_string);
-    let operations = words.iter().map(|word| format!(" --operation {word}"));
-    format!(
-        "grant {}{who}: `kafka-acls.sh --bootstrap-server {} --add --allow-principal {}{} --{kind} \
-         {}`",
-        words.join(" and "),
-        servers.unwrap_or_default(),
-        quoted(&format!("User:{}", user.unwrap_or("NAME"))),
-        operations.collect::<String>(),
-        quoted(name),
-    )
-}
-
-/// For a shell, in quotes only where it needs them.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-:@,+/".contains(c);
-    if word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
+    let principal = format!("User:{}", user.unwrap_or("NAME"));
+    let names: Vec<_> = rights.iter().map(|right| right.name()).collect();
+    let mut words = vec!["--add", "--allow-principal", &principal];
+    words.extend(names.iter().flat_map(|name| ["--operation", name]));
+    words.extend(match on {
+        On::Topic(name) => ["--topic", name],
+        On::TransactionalId(name) => ["--transactional-id", name],
+    });
+    let command = tools::command(config, "kafka-acls.sh", &words);
+    format!("grant {}{who}: {command}", names.join(" and "))
 }
 
 /// Whether the topic may be written, by a write that holds no batch: the broker looks at the

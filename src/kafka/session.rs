@@ -1,7 +1,8 @@
 //! A connection for questions one at a time: each with a deadline, nothing retried.
 //!
-//! For the command line, which asks once and says what it heard, and for the coordinator of
-//! transactions. The producer's other connections live in `broker` and `control`.
+//! For the command line, which asks once and says what it heard, for the coordinator of
+//! transactions, and over its own connection for `control`. That of `broker` has many requests
+//! in flight.
 
 use std::time::Duration;
 
@@ -42,12 +43,31 @@ impl Session {
         R: RequestBody + Send + WriteVersionedType<Vec<u8>>,
         R::ResponseBody: ReadVersionedType<std::io::Cursor<Vec<u8>>>,
     {
-        match timeout(self.limit, self.connection.messenger.request(body)).await {
-            Ok(answer) => answer.map_err(|error| request_failure(&error)),
-            Err(_) => Err(format!(
-                "no answer within {} ms (request.timeout.ms)",
-                self.limit.as_millis()
-            )),
-        }
+        ask(&self.connection, body, self.limit).await
     }
+}
+
+/// One question over a connection that is the caller's, `limit` being `request.timeout.ms`.
+/// After an error the connection is good for nothing more.
+pub(super) async fn ask<R>(
+    connection: &Connection,
+    body: R,
+    limit: Duration,
+) -> Result<R::ResponseBody, String>
+where
+    R: RequestBody + Send + WriteVersionedType<Vec<u8>>,
+    R::ResponseBody: ReadVersionedType<std::io::Cursor<Vec<u8>>>,
+{
+    match timeout(limit, connection.messenger.request(body)).await {
+        Ok(answer) => answer.map_err(|error| request_failure(&error)),
+        Err(_) => Err(no_answer(limit)),
+    }
+}
+
+/// The words for a deadline that is over.
+pub(super) fn no_answer(limit: Duration) -> String {
+    format!(
+        "no answer within {} ms (request.timeout.ms)",
+        limit.as_millis()
+    )
 }

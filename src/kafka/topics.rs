@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::code;
 use super::outcome::{Outcome, verdict};
 use super::wire::{Metadata, MetadataTopic};
 use super::{PartitionView, TopicView};
@@ -51,19 +52,21 @@ impl Topic {
     /// Takes the metadata's word.
     fn update(&mut self, answer: &MetadataTopic, refused: Option<&String>, now: Instant) {
         self.answered = true;
-        if answer.code == 0 {
+        if answer.code == code::NONE {
             self.absent = None;
-            self.partitions.clone_from(&answer.partitions);
+            let partitions = answer.partitions.iter();
+            self.partitions = partitions.map(|p| (p.id, p.leader)).collect();
             if self.denied.is_none() && !self.doubted {
                 self.since = None;
             }
             return;
         }
         let meant = verdict(answer.code);
-        let lasting = answer.code == 3 || meant.outcome == Outcome::Deny;
+        let lasting =
+            answer.code == code::UNKNOWN_TOPIC_OR_PARTITION || meant.outcome == Outcome::Deny;
         let words = match (answer.code, refused) {
-            (3, Some(refused)) => refused.clone(),
-            (3, None) => format!(
+            (code::UNKNOWN_TOPIC_OR_PARTITION, Some(refused)) => refused.clone(),
+            (code::UNKNOWN_TOPIC_OR_PARTITION, None) => format!(
                 "topic {:?} does not exist (UNKNOWN_TOPIC_OR_PARTITION); create it",
                 answer.name
             ),

@@ -16,6 +16,7 @@ use super::super::control::{Ask, ControlTask};
 use super::super::core::Now;
 use super::super::topics::{self, Standing, Topic};
 use super::super::wire::Metadata;
+use super::super::wiring::Wiring;
 use super::super::{ConnectionStatus, TopicPartition};
 use super::{Actor, Event, Leader};
 use crate::config::HostPort;
@@ -39,18 +40,34 @@ pub(super) fn start_vital(
 
 impl Actor {
     pub(super) fn start_control(&mut self) {
-        let (asks, mailbox) = mpsc::unbounded_channel();
+        let (asks, wiring) = self.wire(Event::Control);
         self.asks = Some(asks);
+        start_vital(self.events.clone(), ControlTask::new(wiring).run());
+    }
+
+    /// The two ends of a task: what it is sent by, and what it is given. What it tells comes
+    /// back as an `event`.
+    pub(super) fn wire<M, N>(
+        &mut self,
+        event: fn(N) -> Event,
+    ) -> (
+        mpsc::UnboundedSender<M>,
+        Wiring<M, impl Fn(N) + Send + use<M, N>>,
+    ) {
+        let (sender, mail) = mpsc::unbounded_channel();
         let events = self.events.clone();
-        let emit = move |event| {
+        let emit = move |news| {
             if let Some(events) = events.upgrade() {
-                let _ = events.send(Event::Control(event));
+                let _ = events.send(event(news));
             }
         };
-        let connector = self.connector.clone();
-        let rng = self.rng.fork();
-        let task = ControlTask::new(connector, mailbox, emit, rng);
-        start_vital(self.events.clone(), task.run());
+        let wiring = Wiring {
+            connector: self.connector.clone(),
+            mail,
+            emit,
+            rng: self.rng.fork(),
+        };
+        (sender, wiring)
     }
 
     /// `refused` has the words for topics that could not be created.
@@ -76,11 +93,7 @@ impl Actor {
             0
         };
         let pause = if unsettled {
-            let retry = Backoff {
-                first: config.retry_backoff,
-                max: config.retry_backoff_max,
-            };
-            retry.after(self.metadata.unsettled, &mut self.rng)
+            Backoff::to_retry(config).after(self.metadata.unsettled, &mut self.rng)
         } else {
             config.metadata_max_age
         };
@@ -124,11 +137,7 @@ impl Actor {
             .collect();
         let mut wanted = BTreeMap::new();
         for broker in metadata.brokers.iter().filter(|b| leading.contains(&b.id)) {
-            let address = HostPort {
-                host: broker.host.clone(),
-                port: broker.port,
-            };
-            wanted.insert(broker.id, address);
+            wanted.insert(broker.id, broker.address());
         }
         let moved = |id: &i32, leader: &Leader| wanted.get(id) != Some(&leader.address);
         let gone = self.leaders.iter().filter(|(id, leader)| moved(id, leader));
@@ -145,15 +154,9 @@ impl Actor {
     }
 
     fn start_broker(&mut self, broker: i32, address: HostPort) {
-        let (commands, mailbox) = mpsc::unbounded_channel();
+        let (commands, wiring) = self.wire(Event::Broker);
         let task = self.next_task;
         self.next_task += 1;
-        let events = self.events.clone();
-        let emit = move |event| {
-            if let Some(events) = events.upgrade() {
-                let _ = events.send(Event::Broker(event));
-            }
-        };
         let connection = ConnectionStatus {
             address: address.to_string(),
             ..ConnectionStatus::default()
@@ -162,10 +165,7 @@ impl Actor {
             broker,
             task,
             address: address.clone(),
-            connector: self.connector.clone(),
-            commands: mailbox,
-            emit,
-            rng: self.rng.fork(),
+            wiring,
         };
         start_vital(self.events.clone(), body.run());
         let leader = Leader {

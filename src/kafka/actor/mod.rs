@@ -1,7 +1,8 @@
 //! The task that drives the core: mailbox in, requests and reports out.
 //!
 //! Owns the broker tasks, the control task and what is known of topics. Decides nothing
-//! about batches; that is the core's part.
+//! about batches; that is the core's part. `fleet` has the tasks, `traffic` the requests,
+//! `transact` transactions, `publish` what others see.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,27 +13,22 @@ use tokio::sync::{mpsc, oneshot};
 
 mod fleet;
 mod publish;
+mod traffic;
 mod transact;
 
 use super::backoff::Backoff;
-use super::broker::{BrokerEvent, BrokerNews, Command};
+use super::broker::{BrokerEvent, Command};
 use super::connect::Connector;
 use super::control::{Ask, ControlEvent};
-use super::core::{Action, Core, Now, Part, PartReply, Reply, RequestId, Settings};
-use super::outcome::verdict;
+use super::core::{Action, Core, Now, Settings};
 use super::topics::{Standing, Topic};
 use super::txn::News;
-use super::wire::{Produce, Produced, TopicBatches};
-use super::{Batch, ClusterView, ConnectionStatus, KafkaStatus, Position, Report, TopicPartition};
-use crate::config::{Acks, HostPort, KafkaConfig};
+use super::{Batch, ClusterView, ConnectionStatus, KafkaStatus, Position, Report};
+use crate::config::{HostPort, KafkaConfig};
 use crate::proof::BrokerAuthority;
 
 /// The status is made anew at most this often while batches flow.
 const STATUS_EVERY: Duration = Duration::from_millis(250);
-
-/// Part of the request deadline that the broker may spend on waiting for its replicas, so
-/// that its answer comes before we give up.
-const REPLICA_WAIT: f64 = 0.66;
 
 /// Most messages handled before the core's actions are carried out.
 const BURST: usize = 64;
@@ -126,10 +122,7 @@ impl Actor {
         let settings = Settings {
             max_in_flight: usize::from(config.max_in_flight.max(1)),
             max_request_bytes: config.max_request_size as usize,
-            retry: Backoff {
-                first: config.retry_backoff,
-                max: config.retry_backoff_max,
-            },
+            retry: Backoff::to_retry(config),
             idempotent: config.idempotence,
             // A transaction that failed is sent again as a whole, for ever.
             retries: config.retries.filter(|_| config.transaction.is_none()),
@@ -319,56 +312,6 @@ impl Actor {
         self.status_due = now.mono;
     }
 
-    fn broker(&mut self, event: BrokerEvent, now: Now) {
-        let BrokerEvent { broker, task, what } = event;
-        let current = self
-            .leaders
-            .get_mut(&broker)
-            .filter(|leader| leader.task == task);
-        match what {
-            BrokerNews::Answered { request, answer } => {
-                let throttle =
-                    Duration::from_millis(u64::try_from(answer.throttle_ms).unwrap_or(0));
-                self.core.answered(request, replies(answer), throttle, now);
-            }
-            BrokerNews::Lost { request, reason } => self.core.lost(request, &reason, now),
-            BrokerNews::Up => {
-                let Some(leader) = current else { return };
-                leader.connection.up = true;
-                leader.connection.error = None;
-                leader.connection.retry_at = None;
-                leader.needs_person = false;
-                tracing::info!(broker, address = leader.connection.address, "connected");
-                self.core.connection(broker, true, now);
-                self.publish_cluster(now.mono);
-            }
-            BrokerNews::Idle => {
-                let Some(leader) = current else { return };
-                leader.connection.up = false;
-            }
-            BrokerNews::Down {
-                error,
-                needs_person,
-                retry_at,
-            } => {
-                let Some(leader) = current else { return };
-                tracing::warn!(
-                    broker,
-                    address = leader.connection.address,
-                    error,
-                    "disconnected"
-                );
-                leader.connection.up = false;
-                leader.connection.error = Some(error);
-                leader.connection.retry_at = Some(retry_at);
-                leader.needs_person = needs_person;
-                self.core.connection(broker, false, now);
-                self.refresh(now.mono);
-                self.publish_cluster(now.mono);
-            }
-        }
-    }
-
     /// Carries out what the core wants done.
     fn act(&mut self, now: Now) {
         for action in self.core.take_actions() {
@@ -414,49 +357,6 @@ impl Actor {
             }
         }
         self.publish_cluster(now.mono);
-    }
-
-    fn produce(&mut self, broker: i32, request: RequestId, parts: Vec<Part>, now: Now) {
-        let wait = self
-            .connector
-            .config()
-            .request_timeout
-            .mul_f64(REPLICA_WAIT);
-        let timeout_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
-        let mut topics: Vec<TopicBatches> = Vec::new();
-        for part in parts {
-            let entry = (part.to.partition, part.records);
-            match topics.iter_mut().find(|known| known.topic == part.to.topic) {
-                Some(known) => known.batches.push(entry),
-                None => topics.push(TopicBatches {
-                    topic: part.to.topic,
-                    batches: vec![entry],
-                }),
-            }
-        }
-        let acks = match self.connector.config().acks {
-            Acks::All => -1,
-            Acks::Leader => 1,
-            Acks::None => 0,
-        };
-        let body = Produce {
-            transactional_id: self.transact.as_ref().map(|t| t.id().clone()),
-            acks,
-            timeout_ms,
-            topics,
-        };
-        let command = Command {
-            request,
-            body,
-            implicit: self.transact.as_ref().is_some_and(|t| t.is_implicit()),
-        };
-        let sent = self
-            .leaders
-            .get(&broker)
-            .is_some_and(|l| l.commands.send(command).is_ok());
-        if !sent {
-            self.core.lost(request, "no connection to the broker", now);
-        }
     }
 
     fn ask(&self, ask: Ask) {
@@ -510,19 +410,4 @@ impl Actor {
         }
         true
     }
-}
-
-fn replies(answer: Produced) -> Vec<PartReply> {
-    let parts = answer.parts.into_iter().map(|part| PartReply {
-        to: TopicPartition {
-            topic: part.topic.into(),
-            partition: part.partition,
-        },
-        reply: Reply::Code {
-            verdict: verdict(part.code),
-            message: part.message,
-            record_index: part.record_index,
-        },
-    });
-    parts.collect()
 }

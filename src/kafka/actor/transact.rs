@@ -117,21 +117,15 @@ impl Transact {
 
 impl Actor {
     pub(super) fn start_coordinator(&mut self) {
-        let Some(transact) = &mut self.transact else {
+        if self.transact.is_none() {
             return;
-        };
-        let (asks, mailbox) = mpsc::unbounded_channel();
-        transact.asks = Some(asks);
-        let events = self.events.clone();
-        let emit = move |news| {
-            if let Some(events) = events.upgrade() {
-                let _ = events.send(Event::Coordinator(news));
-            }
-        };
-        let connector = self.connector.clone();
-        let config = transact.config.clone();
-        let task = CoordinatorTask::new(connector, config, mailbox, emit, self.rng.fork());
-        super::fleet::start_vital(self.events.clone(), task.run());
+        }
+        let (asks, wiring) = self.wire(Event::Coordinator);
+        if let Some(transact) = &mut self.transact {
+            transact.asks = Some(asks);
+            let task = CoordinatorTask::new(wiring, transact.config.clone());
+            super::fleet::start_vital(self.events.clone(), task.run());
+        }
     }
 
     /// Carries out what the machine wants done, and what follows from it.

@@ -5,9 +5,10 @@
 //! and with the right to describe the cluster, and that to a write into a topic that keeps
 //! the broker's time (message.timestamp.type=LogAppendTime), see `send`.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::{Exam, Finding, Kind, Step};
+use crate::clock::unix_ms;
 use crate::kafka::session::Session;
 use crate::kafka::wire::{QuorumQuery, Settings};
 
@@ -74,9 +75,9 @@ impl Window {
 impl Exam<'_> {
     /// Asks for the controller's time.
     pub(super) async fn clock(&mut self, session: &Session) {
-        let before = now_ms();
+        let before = unix_ms();
         let answer = session.ask(QuorumQuery).await;
-        let after = now_ms();
+        let after = unix_ms();
         let finding = match answer.map(|quorum| quorum.controller_ms) {
             Ok(Some(controller)) => judge(Skew::between(before, controller, after), self.window),
             Ok(None) | Err(_) => Finding::skip(
@@ -113,12 +114,6 @@ pub(super) fn judge(skew: Skew, window: Window) -> Finding {
         return Finding::warn(Step::Clock, subject, Kind::Clock, what, todo);
     }
     Finding::ok(Step::Clock, subject, what)
-}
-
-/// This host's clock, milliseconds since the Unix epoch.
-pub(super) fn now_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    i64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -7,9 +7,11 @@ use std::time::Instant;
 
 use super::clock::Window;
 use super::{Exam, Finding, Kind, PlannedTopic, Step};
-use crate::config::format_size;
+use crate::config::{KafkaConfig, format_size};
+use crate::kafka::code;
 use crate::kafka::outcome::verdict;
 use crate::kafka::session::Session;
+use crate::kafka::tools;
 use crate::kafka::wire::{Settings, SettingsOf, SettingsQuery};
 
 /// What is asked for; a broker leaves out the names that it does not know.
@@ -35,7 +37,7 @@ impl Exam<'_> {
             names: &NAMES,
         };
         let why = match session.ask(query).await {
-            Ok(settings) if settings.code == 0 => {
+            Ok(settings) if settings.code == code::NONE => {
                 self.window = self.window.and(Window::of(&settings));
                 return Some(settings);
             }
@@ -60,21 +62,23 @@ impl Exam<'_> {
         let limit = u64::try_from(limit).unwrap_or(0);
         let batch = u64::from(topic.batch_bytes);
         let event = u64::from(self.plan.largest_event);
-        self.note(compare(&topic.name, limit, batch, event).since(begin));
+        let config = &self.plan.kafka;
+        self.note(compare(config, &topic.name, limit, batch, event).since(begin));
     }
 }
 
-fn compare(topic: &str, limit: u64, batch: u64, event: u64) -> Finding {
+fn compare(config: &KafkaConfig, topic: &str, limit: u64, batch: u64, event: u64) -> Finding {
     let sum = format!(
         "max.message.bytes is {limit}, our batches have up to {} (batch.size)",
         format_size(batch)
     );
     if batch > limit {
         let what = format!("{sum}: a batch that does not compress is refused and sent in parts");
+        let setting = format!("max.message.bytes={batch}");
         let todo = format!(
             "set batch.size = {limit} or less (or batch_bytes of the route), or raise \
-             max.message.bytes: `kafka-configs.sh --alter --topic {topic} --add-config \
-             max.message.bytes={batch}`"
+             max.message.bytes: {}",
+            tools::set_of_topic(config, topic, &setting)
         );
         return Finding::fail(Step::Size, topic, Kind::Size, what, todo);
     }
@@ -100,7 +104,8 @@ mod tests {
 
     #[test]
     fn sizes_fail_by_the_batch_and_warn_by_the_event() {
-        let of = |limit, batch, event| compare("t", limit, batch, event).verdict;
+        let config = KafkaConfig::new(Vec::new());
+        let of = |limit, batch, event| compare(&config, "t", limit, batch, event).verdict;
         assert_eq!(of(1_048_588, 524_288, 1_048_576), Verdict::Ok);
         assert!(matches!(
             of(1_000_000, 524_288, 1_048_576),

@@ -7,14 +7,14 @@ use std::time::Instant;
 use super::door::Door;
 use super::{Exam, Finding, Kind, Step, Verdict};
 use crate::config::HostPort;
-use crate::kafka::wire::{Cluster, MetadataBroker};
+use crate::kafka::wire::{Metadata, MetadataBroker};
 
 /// Most brokers that are visited; more are named and left out.
 const BROKERS_MAX: usize = 64;
 
 impl Exam<'_> {
     /// Visits each broker where it says that it is, all at once.
-    pub(super) async fn listeners(&mut self, cluster: &Cluster, bootstrap: &HostPort) {
+    pub(super) async fn listeners(&mut self, cluster: &Metadata, bootstrap: &HostPort) {
         if cluster.brokers.is_empty() {
             self.note(Finding::fail(
                 Step::Listener,
@@ -28,10 +28,7 @@ impl Exam<'_> {
         let connector = &*self.connector;
         let visited = cluster.brokers.iter().take(BROKERS_MAX);
         let visits = visited.map(|broker| async move {
-            let to = HostPort {
-                host: broker.host.clone(),
-                port: broker.port,
-            };
+            let to = broker.address();
             let begin = Instant::now();
             let door = Door::knock(connector, &to).await;
             (broker, to, begin.elapsed(), door)

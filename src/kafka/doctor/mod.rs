@@ -29,7 +29,7 @@ use tokio::time::timeout;
 
 use super::connect::Connector;
 use super::session::Session;
-use super::wire::{Cluster, ClusterQuery, ClusterTopic};
+use super::wire::{Metadata, MetadataQuery, MetadataTopic};
 use crate::config::{HostPort, KafkaConfig};
 use clock::Window;
 use door::Door;
@@ -298,6 +298,9 @@ pub async fn examine(plan: &Plan, tell: &mut (dyn FnMut(&Finding) + Send)) -> Op
     exam.failed
 }
 
+/// Why nothing can be asked of a topic's leaders.
+const NOT_LED: &str = "no partition has a leader that can be reached; see the steps above";
+
 /// An examination under way.
 struct Exam<'a> {
     plan: &'a Plan,
@@ -320,8 +323,8 @@ impl Exam<'_> {
         (self.tell)(&finding);
     }
 
-    /// The first partition whose leader was reached.
-    fn led(&self, topic: &ClusterTopic) -> Option<(i32, &Session)> {
+    /// The first partition whose leader was reached; without one, [`NOT_LED`].
+    fn led(&self, topic: &MetadataTopic) -> Option<(i32, &Session)> {
         topic.partitions.iter().find_map(|partition| {
             let session = self.sessions.get(&partition.leader?)?;
             Some((partition.id, session))
@@ -385,16 +388,16 @@ impl Exam<'_> {
         first
     }
 
-    async fn cluster(&mut self, address: &HostPort, session: &Session) -> Option<Cluster> {
+    async fn cluster(&mut self, address: &HostPort, session: &Session) -> Option<Metadata> {
         let begin = Instant::now();
         let subject = address.to_string();
         let topics = self.plan.topics.iter().map(|topic| topic.name.clone());
         let transaction = self.plan.kafka.transaction.as_ref();
         let positions = transaction.map(|config| config.position_topic.clone());
         let topics = Some(topics.chain(positions).collect());
-        match session.ask(ClusterQuery { topics }).await {
+        match session.ask(MetadataQuery { topics }).await {
             Ok(cluster) => {
-                let id = cluster.id.as_deref().unwrap_or("without an id");
+                let id = cluster.cluster_id.as_deref().unwrap_or("without an id");
                 let count = cluster.brokers.len();
                 let what = format!("cluster {id}, brokers: {count}");
                 self.note(Finding::ok(Step::Cluster, &subject, what).since(begin));

@@ -7,36 +7,35 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::clock::{Skew, judge, now_ms};
-use super::{Exam, Finding, Kind, Step};
+use super::clock::{Skew, judge};
+use super::{Exam, Finding, Kind, NOT_LED, Step};
+use crate::clock::unix_ms;
 use crate::config::{Compression, KafkaConfig};
 use crate::kafka::batch::Stamp;
+use crate::kafka::code;
+use crate::kafka::core::Identity;
 use crate::kafka::outcome::{Outcome, verdict};
 use crate::kafka::session::Session;
-use crate::kafka::wire::{Cluster, Produce, ProducedPart, StableEndQuery, TopicBatches};
+use crate::kafka::tools;
+use crate::kafka::wire::{
+    Metadata, Produce, ProducedPart, StableEndQuery, TopicBatches, broker_share,
+};
 use crate::kafka::{BatchBuilder, HeaderRef, RecordRef, TopicPartition};
 
 /// Header by which the record is known; its value is the mark.
 const MARK_HEADER: &str = "spoolway-test";
-
-/// What a batch carries that belongs to no producer id.
-const NO_PRODUCER: i64 = -1;
 
 /// Longest wait for the end of transactions that hide the record, and how often it is asked
 /// for: a healthy one ends within a second.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Part of the request deadline that the broker may wait for its replicas.
-const REPLICA_WAIT: f64 = 0.66;
-
 impl Exam<'_> {
     /// Writes the record to the first partition that can be written.
-    pub(super) async fn send(&mut self, cluster: &Cluster, topic: &Arc<str>) {
+    pub(super) async fn send(&mut self, cluster: &Metadata, topic: &Arc<str>) {
         let known = cluster.topics.iter().find(|t| *t.name == **topic);
         let Some((partition, session)) = known.and_then(|known| self.led(known)) else {
-            let what = "no partition has a leader that can be reached; see the steps above";
-            self.note(Finding::skip(Step::Send, topic, what));
+            self.note(Finding::skip(Step::Send, topic, NOT_LED));
             return;
         };
         let config = &self.plan.kafka;
@@ -46,12 +45,11 @@ impl Exam<'_> {
         };
         let mark = format!("{:016x}", fastrand::u64(..));
         let begin = Instant::now();
-        let before = now_ms();
-        let wait = config.request_timeout.mul_f64(REPLICA_WAIT);
-        let part = write(session, &of, &mark, before, wait).await;
-        let after = now_ms();
+        let before = unix_ms();
+        let part = write(session, &of, &mark, before, config.request_timeout).await;
+        let after = unix_ms();
         let finding = landed(topic, partition, &mark, &part).since(begin);
-        let stored = part.as_ref().ok().filter(|part| part.code == 0);
+        let stored = part.as_ref().ok().filter(|part| part.code == code::NONE);
         let seen = match stored {
             Some(part) => Some(visible(session, &of, part.base_offset, config).await),
             None => None,
@@ -72,12 +70,12 @@ async fn write(
     of: &TopicPartition,
     mark: &str,
     now_ms: i64,
-    wait: Duration,
+    limit: Duration,
 ) -> Result<ProducedPart, String> {
     let request = Produce {
         acks: -1,
         transactional_id: None,
-        timeout_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
+        timeout_ms: broker_share(limit),
         topics: vec![TopicBatches {
             topic: of.topic.clone(),
             batches: vec![(of.partition, record(mark, now_ms)?)],
@@ -100,7 +98,7 @@ async fn visible(
     loop {
         let query = StableEndQuery { of: of.clone() };
         let end = match session.ask(query).await {
-            Ok(end) if end.code == 0 => end.offset,
+            Ok(end) if end.code == code::NONE => end.offset,
             Ok(end) => {
                 return Finding::skip(Step::Send, &of.topic, verdict(end.code).to_string());
             }
@@ -123,12 +121,18 @@ fn hidden(of: &TopicPartition, from: i64, config: &KafkaConfig) -> Finding {
         "consumers with isolation.level=read_committed do not see it: a transaction is open \
          since offset {from} of partition {partition}"
     );
-    let server = config.bootstrap.first().map(ToString::to_string);
+    let number = partition.to_string();
+    let words = [
+        "describe-producers",
+        "--topic",
+        topic,
+        "--partition",
+        &number,
+    ];
     let todo = format!(
         "they see it once its producer has ended it or, after the transaction's time-out, the \
-         broker; `kafka-transactions.sh --bootstrap-server {} describe-producers --topic {topic} \
-         --partition {partition}` shows whose it is",
-        server.unwrap_or_default()
+         broker; {} shows whose it is",
+        tools::command(config, "kafka-transactions.sh", &words)
     );
     Finding::warn(Step::Send, topic, Kind::Partition, what, todo)
 }
@@ -151,8 +155,8 @@ fn record(mark: &str, now_ms: i64) -> Result<bytes::Bytes, String> {
     });
     let sealed = builder.seal(Compression::None).map_err(|e| e.to_string())?;
     let stamp = Stamp {
-        producer_id: NO_PRODUCER,
-        epoch: -1,
+        producer_id: Identity::NOBODY.id,
+        epoch: Identity::NOBODY.epoch,
         base_sequence: -1,
         time_ms: now_ms,
         transactional: false,
@@ -168,7 +172,7 @@ fn landed(topic: &str, partition: i32, mark: &str, part: &Result<ProducedPart, S
             return Finding::fail(Step::Send, topic, Kind::Connection, reason, todo);
         }
     };
-    if part.code == 0 {
+    if part.code == code::NONE {
         let offset = part.base_offset;
         let what =
             format!("one record marked {mark} is in partition {partition} at offset {offset}");

@@ -1,22 +1,19 @@
 //! One topic: whether it exists, has leaders, and may be written.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Exam, Finding, Kind, PlannedTopic, Step};
-use crate::config::TopicCreation;
-use crate::kafka::creation::{NOT_CONTROLLER, new_topics, refusal};
+use crate::config::{KafkaConfig, TopicCreation};
+use crate::kafka::code;
+use crate::kafka::creation::{new_topics, refusal};
 use crate::kafka::outcome::{Outcome, verdict};
 use crate::kafka::rights::{self, On, Right};
 use crate::kafka::session::Session;
+use crate::kafka::tools;
 use crate::kafka::wire::{
-    Cluster, ClusterPartition, ClusterQuery, ClusterTopic, NewProducerId, NewTopics, Settings,
+    Metadata, MetadataPartition, MetadataQuery, MetadataTopic, NewProducerId, NewTopics, Settings,
 };
-
-/// Kafka's numbers of the answers that are told apart here.
-const UNKNOWN_TOPIC: i16 = 3;
-const LEADER_NOT_AVAILABLE: i16 = 5;
-const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
 
 /// Names within this many changed letters of the wanted one are proposed.
 const LIKENESS: usize = 2;
@@ -28,7 +25,7 @@ pub(super) struct Wanted<'w> {
     /// Rights that it takes.
     pub(super) rights: &'w [Right],
     /// Further words of the command that creates it.
-    pub(super) options: &'w str,
+    pub(super) options: &'w [&'w str],
 }
 
 impl Exam<'_> {
@@ -36,14 +33,14 @@ impl Exam<'_> {
     pub(super) async fn topic(
         &mut self,
         session: &Session,
-        cluster: &Cluster,
+        cluster: &Metadata,
         planned: &PlannedTopic,
     ) {
         let name = &planned.name;
         let like = Wanted {
             name,
             rights: &[Right::Write],
-            options: "",
+            options: &[],
         };
         let Some(topic) = self.existing(session, cluster, like).await else {
             return;
@@ -61,27 +58,29 @@ impl Exam<'_> {
     pub(super) async fn existing<'c>(
         &mut self,
         session: &Session,
-        cluster: &'c Cluster,
+        cluster: &'c Metadata,
         wanted: Wanted<'_>,
-    ) -> Option<&'c ClusterTopic> {
+    ) -> Option<&'c MetadataTopic> {
         let name = wanted.name;
         let fail =
             |kind, what: &str, todo: String| Finding::fail(Step::Topic, name, kind, what, todo);
         let topic = cluster.topics.iter().find(|t| *t.name == **name);
         let code = topic.map(|topic| topic.code);
-        let there = matches!(code, Some(0 | LEADER_NOT_AVAILABLE));
+        let there = matches!(code, Some(code::NONE | code::LEADER_NOT_AVAILABLE));
         let config = &self.plan.kafka;
         let finding = match code {
             None => {
                 let what = "the answer does not speak of it";
                 fail(Kind::Topic, what, "look into the broker's log".to_owned())
             }
-            Some(0 | LEADER_NOT_AVAILABLE) => Finding::ok(Step::Topic, name, "exists"),
-            Some(UNKNOWN_TOPIC) => match config.topic_creation {
-                Some(how) => would_create(session, name, how, config.request_timeout).await,
+            Some(code::NONE | code::LEADER_NOT_AVAILABLE) => {
+                Finding::ok(Step::Topic, name, "exists")
+            }
+            Some(code::UNKNOWN_TOPIC_OR_PARTITION) => match config.topic_creation {
+                Some(how) => would_create(session, name, how, config).await,
                 None => self.missing(session, name, wanted.options).await,
             },
-            Some(TOPIC_AUTHORIZATION_FAILED) => {
+            Some(code::TOPIC_AUTHORIZATION_FAILED) => {
                 let what = "this login may not see it (TOPIC_AUTHORIZATION_FAILED)";
                 let grant = rights::grant(config, On::Topic(name), wanted.rights);
                 fail(Kind::Permission, what, grant)
@@ -95,29 +94,29 @@ impl Exam<'_> {
         topic.filter(|_| there)
     }
 
-    async fn missing(&self, session: &Session, name: &str, options: &str) -> Finding {
+    async fn missing(&self, session: &Session, name: &str, options: &[&str]) -> Finding {
         let what = "does not exist (UNKNOWN_TOPIC_OR_PARTITION)";
         let mut todo = String::new();
-        if let Ok(all) = session.ask(ClusterQuery { topics: None }).await
+        if let Ok(all) = session.ask(MetadataQuery { topics: None }).await
             && let Some(like) = alike(name, &all.topics)
         {
             todo = format!("names are case-sensitive: did you mean {like:?}? Otherwise ");
         }
         todo += &format!(
-            "create it: `kafka-topics.sh --create --topic {name}{options}`, or let the daemon do \
-             it with topic.auto.create = true; a broker's auto.create.topics.enable does nothing \
-             here"
+            "create it: {}, or let the daemon do it with topic.auto.create = true; a broker's \
+             auto.create.topics.enable does nothing here",
+            tools::create_topic(&self.plan.kafka, name, options)
         );
         Finding::fail(Step::Topic, name, Kind::Topic, what, todo)
     }
 
-    pub(super) fn partitions(&mut self, topic: &ClusterTopic, settings: Option<&Settings>) {
+    pub(super) fn partitions(&mut self, topic: &MetadataTopic, settings: Option<&Settings>) {
         let all = &topic.partitions;
         let name = &topic.name;
         let replicas = all.iter().map(|p| p.replicas).min().unwrap_or(0);
         let least = settings.and_then(|s| s.number("min.insync.replicas"));
         let least = usize::try_from(least.unwrap_or(1)).unwrap_or(1);
-        let listed = |wanted: &dyn Fn(&&ClusterPartition) -> bool| {
+        let listed = |wanted: &dyn Fn(&&MetadataPartition) -> bool| {
             let ids = all.iter().filter(wanted).map(|p| p.id.to_string());
             ids.collect::<Vec<_>>().join(", ")
         };
@@ -153,7 +152,7 @@ impl Exam<'_> {
     pub(super) async fn may_write(
         &mut self,
         session: &Session,
-        topic: &ClusterTopic,
+        topic: &MetadataTopic,
         name: &Arc<str>,
     ) {
         let partition = topic.partitions.first().map_or(0, |partition| partition.id);
@@ -175,9 +174,7 @@ impl Exam<'_> {
         let subject = "producer id";
         let begin = Instant::now();
         let finding = match session.ask(NewProducerId).await {
-            Ok(given) if given.code == 0 && given.id >= 0 => {
-                Finding::ok(Step::Write, subject, "given")
-            }
+            Ok(given) if given.given().is_some() => Finding::ok(Step::Write, subject, "given"),
             Ok(given) if verdict(given.code).outcome == Outcome::Deny => {
                 let what = format!("refused: {}", verdict(given.code));
                 let todo = "grant WRITE on a topic, or IDEMPOTENT_WRITE on the cluster before \
@@ -200,11 +197,11 @@ async fn would_create(
     session: &Session,
     name: &Arc<str>,
     how: TopicCreation,
-    limit: Duration,
+    config: &KafkaConfig,
 ) -> Finding {
     let request = NewTopics {
         dry_run: true,
-        ..new_topics(vec![name.clone()], how, limit)
+        ..new_topics(vec![name.clone()], how, config.request_timeout)
     };
     let answer = match session.ask(request).await {
         Ok(answer) => answer,
@@ -217,23 +214,22 @@ async fn would_create(
                 (topic.auto.create)";
     match *code {
         0 => Finding::ok(Step::Topic, name, what),
-        NOT_CONTROLLER => Finding::skip(Step::Topic, name, what),
+        code::NOT_CONTROLLER => Finding::skip(Step::Topic, name, what),
         code => {
             let kind = match verdict(code).outcome {
                 Outcome::Deny => Kind::Permission,
                 _ => Kind::Topic,
             };
             let what = refusal(name, code, message.as_deref());
-            let todo = format!(
-                "mend that, or create it by hand: `kafka-topics.sh --create --topic {name}`"
-            );
+            let command = tools::create_topic(config, name, &[]);
+            let todo = format!("mend that, or create it by hand: {command}");
             Finding::fail(Step::Topic, name, kind, what, todo)
         }
     }
 }
 
 /// The topic whose name is most like the wanted one.
-fn alike<'t>(name: &str, topics: &'t [ClusterTopic]) -> Option<&'t str> {
+fn alike<'t>(name: &str, topics: &'t [MetadataTopic]) -> Option<&'t str> {
     let distance = |other: &str| {
         let (name, other) = (name.to_lowercase(), other.to_lowercase());
         strsim::osa_distance(&name, &other)
@@ -252,10 +248,10 @@ mod tests {
 
     #[test]
     fn a_topic_with_nearly_the_same_name_is_proposed() {
-        let named = |name: &str, internal| ClusterTopic {
+        let named = |name: &str, internal| MetadataTopic {
             name: name.to_owned(),
             internal,
-            ..ClusterTopic::default()
+            ..MetadataTopic::default()
         };
         let topics = [
             named("Orders", false),

@@ -7,50 +7,42 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::clock::now_ms;
 use super::topic::Wanted;
-use super::{Exam, Finding, Kind, Step};
-use crate::config::TransactionConfig;
+use super::{Exam, Finding, Kind, NOT_LED, Step};
+use crate::clock::unix_ms;
+use crate::config::{KafkaConfig, TransactionConfig};
 use crate::kafka::TopicPartition;
+use crate::kafka::code;
 use crate::kafka::core::Identity;
 use crate::kafka::outcome::verdict;
 use crate::kafka::rights::{self, On, Right};
 use crate::kafka::session::Session;
+use crate::kafka::tools;
 use crate::kafka::wire::{
-    Cluster, ClusterTopic, CoordinatorQuery, EndTxn, Fetch, Settings, SettingsOf, SettingsQuery,
+    CoordinatorQuery, EndTxn, Fetch, Metadata, MetadataTopic, Settings, SettingsOf, SettingsQuery,
     StateQuery, TransactionState,
 };
 
 /// A producer that no coordinator knows: they count up from 0.
-const NOBODY: Identity = Identity {
+const UNKNOWN: Identity = Identity {
     id: i64::MAX,
     epoch: 0,
 };
 
-/// Kafka's codes that are told apart here.
-const NONE: i16 = 0;
-const UNKNOWN_PRODUCER: i16 = 49;
-const ID_AUTHORIZATION_FAILED: i16 = 53;
-const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
-const ID_NOT_FOUND: i16 = 105;
-
 /// Kafka's word for a transaction that is neither committed nor aborted.
 const ONGOING: &str = "Ongoing";
-
-/// Rights on the position topic.
-const POSITIONS: [Right; 2] = [Right::Write, Right::Read];
 
 /// The broker's setting that bounds `transaction.timeout.ms`, in milliseconds.
 const LONGEST: &str = "transaction.max.timeout.ms";
 
 /// What the position topic has to be created with.
-const COMPACT: &str = " --config cleanup.policy=compact";
+const COMPACT: [&str; 2] = ["--config", "cleanup.policy=compact"];
 
 impl Exam<'_> {
     pub(super) async fn transaction(
         &mut self,
         session: &Session,
-        cluster: &Cluster,
+        cluster: &Metadata,
         config: &TransactionConfig,
     ) {
         let begin = Instant::now();
@@ -66,8 +58,8 @@ impl Exam<'_> {
         }
         let wanted = Wanted {
             name: &config.position_topic,
-            rights: &POSITIONS,
-            options: COMPACT,
+            rights: &rights::OF_POSITIONS,
+            options: &COMPACT,
         };
         let Some(topic) = self.existing(session, cluster, wanted).await else {
             return;
@@ -76,7 +68,7 @@ impl Exam<'_> {
         let settings = self.settings(session, name).await;
         self.partitions(topic, settings.as_ref());
         if let Some(settings) = &settings {
-            self.note(compaction(name, settings));
+            self.note(compaction(name, settings, &self.plan.kafka));
         }
         self.may_write(session, topic, name).await;
         self.may_read(topic, name).await;
@@ -95,8 +87,8 @@ impl Exam<'_> {
         let skip = |reason: String| Finding::skip(Step::Transaction, subject, reason);
         let found = session.ask(query).await.map_err(skip)?;
         match found.code {
-            NONE => Ok(found.broker),
-            ID_AUTHORIZATION_FAILED => Err(self.no_right(subject, "see")),
+            code::NONE => Ok(found.broker.id),
+            code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED => Err(self.no_right(subject, "see")),
             code => {
                 let what = format!("no coordinator: {}", verdict(code));
                 let todo = "a cluster says this for a moment at the first transaction of all; if \
@@ -118,12 +110,14 @@ impl Exam<'_> {
         };
         let end = EndTxn {
             transactional_id: config.id.clone(),
-            identity: NOBODY,
+            identity: UNKNOWN,
             commit: false,
         };
         match session.ask(end).await.map(|ended| ended.code) {
-            Ok(UNKNOWN_PRODUCER) => {}
-            Ok(ID_AUTHORIZATION_FAILED) => return self.no_right(subject, "use"),
+            Ok(code::INVALID_PRODUCER_ID_MAPPING) => {}
+            Ok(code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED) => {
+                return self.no_right(subject, "use");
+            }
             Ok(code) => {
                 let words = verdict(code);
                 return skip(format!(
@@ -164,7 +158,7 @@ impl Exam<'_> {
             names: &[LONGEST],
         };
         match session.ask(query).await {
-            Ok(settings) if settings.code == NONE => match settings.number(LONGEST) {
+            Ok(settings) if settings.code == code::NONE => match settings.number(LONGEST) {
                 Some(longest) => fits(&config.id, config.timeout, longest),
                 None => skip("no such setting"),
             },
@@ -175,16 +169,15 @@ impl Exam<'_> {
 
     fn no_right(&self, id: &str, verb: &str) -> Finding {
         let what = format!("this login may not {verb} it (TRANSACTIONAL_ID_AUTHORIZATION_FAILED)");
-        let rights = [Right::Write, Right::Describe];
-        let grant = rights::grant(&self.plan.kafka, On::TransactionalId(id), &rights);
+        let on = On::TransactionalId(id);
+        let grant = rights::grant(&self.plan.kafka, on, &rights::OF_TRANSACTIONAL_ID);
         Finding::fail(Step::Transaction, id, Kind::Permission, what, grant)
     }
 
     /// By a fetch of nothing from the leader.
-    async fn may_read(&mut self, topic: &ClusterTopic, name: &Arc<str>) {
+    async fn may_read(&mut self, topic: &MetadataTopic, name: &Arc<str>) {
         let Some((partition, session)) = self.led(topic) else {
-            let what = "no partition has a leader that can be reached; see the steps above";
-            return self.note(Finding::skip(Step::Transaction, name, what));
+            return self.note(Finding::skip(Step::Transaction, name, NOT_LED));
         };
         let begin = Instant::now();
         let topic = name.clone();
@@ -194,7 +187,7 @@ impl Exam<'_> {
             max_bytes: 1,
         };
         let finding = match session.ask(query).await.map(|fetched| fetched.code) {
-            Ok(TOPIC_AUTHORIZATION_FAILED) => {
+            Ok(code::TOPIC_AUTHORIZATION_FAILED) => {
                 let what = "this login may not read the position back \
                             (TOPIC_AUTHORIZATION_FAILED)";
                 let grant = rights::grant(&self.plan.kafka, On::Topic(name), &[Right::Read]);
@@ -210,16 +203,16 @@ impl Exam<'_> {
 /// What the coordinator knows of an id that may be used.
 fn in_use(id: &str, may: &str, state: &TransactionState, timeout: Duration) -> Finding {
     let ok = |words: &str| Finding::ok(Step::Transaction, id, format!("{may}; {words}"));
-    if state.code == ID_NOT_FOUND {
+    if state.code == code::TRANSACTIONAL_ID_NOT_FOUND {
         return ok("not used so far");
     }
-    if state.code != NONE {
+    if state.code != code::NONE {
         return ok(verdict(state.code).name);
     }
     if state.state != ONGOING {
         return ok(&format!("no transaction is open ({})", state.state));
     }
-    let open = u64::try_from(now_ms().saturating_sub(state.began_ms)).unwrap_or(0);
+    let open = u64::try_from(unix_ms().saturating_sub(state.began_ms)).unwrap_or(0);
     let open = Duration::from_millis(open);
     let words = format!(
         "a transaction is open for {:.1} s, in {} partitions",
@@ -253,14 +246,14 @@ fn fits(id: &str, timeout: Duration, longest: i64) -> Finding {
 }
 
 /// Whether the topic keeps the positions.
-fn compaction(topic: &Arc<str>, settings: &Settings) -> Finding {
+fn compaction(topic: &Arc<str>, settings: &Settings, config: &KafkaConfig) -> Finding {
     match settings.text("cleanup.policy") {
         Some("compact") => Finding::ok(Step::Transaction, topic, "compacted, as it has to be"),
         Some(policy) => {
             let what = format!("cleanup.policy is {policy}: positions would be deleted by age");
             let todo = format!(
-                "delivery waits until it is compact: `kafka-configs.sh --alter --entity-type \
-                 topics --entity-name {topic} --add-config cleanup.policy=compact`"
+                "delivery waits until it is compact: {}",
+                tools::set_of_topic(config, topic, "cleanup.policy=compact")
             );
             Finding::fail(Step::Transaction, topic, Kind::Topic, what, todo)
         }
@@ -280,7 +273,7 @@ mod tests {
         let state = |seconds: i64, state: &str| TransactionState {
             code: 0,
             state: state.to_owned(),
-            began_ms: now_ms() - seconds * 1000,
+            began_ms: unix_ms() - seconds * 1000,
             partitions: 3,
         };
         let timeout = Duration::from_secs(60);

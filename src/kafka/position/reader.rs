@@ -7,8 +7,9 @@ use super::scan::Scan;
 use super::{Found, Position, ValueError, key};
 use crate::config::HostPort;
 use crate::kafka::TopicPartition;
+use crate::kafka::code;
 use crate::kafka::connect::{Connector, Trace};
-use crate::kafka::creation::new_topics;
+use crate::kafka::creation::{new_topics, refusal};
 use crate::kafka::outcome::verdict;
 use crate::kafka::rights::{self, On, Right};
 use crate::kafka::session::Session;
@@ -31,10 +32,6 @@ const COMPACT: &str = "compact";
 /// Settings of a position topic that is made here: small segments are compacted sooner, so
 /// that less is read at a start.
 const NEW_TOPIC: [(&str, &str); 2] = [(CLEANUP, COMPACT), ("segment.bytes", "16777216")];
-
-/// Kafka's codes that are told apart here.
-const UNKNOWN_TOPIC: i16 = 3;
-const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
 
 /// Why the position is not known.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +82,7 @@ pub(in crate::kafka) async fn read(
     spool_id: u64,
 ) -> Result<Located, ReadError> {
     let query = MetadataQuery {
-        topics: vec![topic.into()],
+        topics: Some(vec![topic.into()]),
     };
     let metadata = session.ask(query).await;
     let metadata = metadata.map_err(ReadError::Passing)?;
@@ -118,7 +115,7 @@ pub(in crate::kafka) async fn read(
         (true, found) => found?,
         // Both at once, so that nobody has to mend it twice.
         (false, Err(ReadError::Forbidden { .. })) => {
-            return Err(forbidden(connector, topic, &[Right::Write, Right::Read]));
+            return Err(forbidden(connector, topic, &rights::OF_POSITIONS));
         }
         (false, _) => return Err(forbidden(connector, topic, &[Right::Write])),
     };
@@ -153,25 +150,21 @@ fn partitions(
     } = answer;
     match *code {
         0 if !partitions.is_empty() => {}
-        UNKNOWN_TOPIC => {
+        code::UNKNOWN_TOPIC_OR_PARTITION => {
             return Err(ReadError::NoTopic {
                 topic: topic.into(),
             });
         }
-        TOPIC_AUTHORIZATION_FAILED => {
-            let all = [Right::Write, Right::Read];
-            return Err(forbidden(connector, topic, &all));
+        code::TOPIC_AUTHORIZATION_FAILED => {
+            return Err(forbidden(connector, topic, &rights::OF_POSITIONS));
         }
         code => return passing(format!("topic {topic:?}: {}", verdict(code))),
     }
-    let address = |leader: &Option<i32>| {
-        let broker = metadata.brokers.iter().find(|b| Some(b.id) == *leader)?;
-        Some(HostPort {
-            host: broker.host.clone(),
-            port: broker.port,
-        })
+    let address = |leader: Option<i32>| {
+        let broker = metadata.brokers.iter().find(|b| Some(b.id) == leader)?;
+        Some(broker.address())
     };
-    let with_leader = partitions.iter().map(|(id, leader)| (*id, address(leader)));
+    let with_leader = partitions.iter().map(|p| (p.id, address(p.leader)));
     Ok(with_leader.collect())
 }
 
@@ -199,14 +192,14 @@ async fn create(connector: &Connector, session: &Session, topic: &str) -> Result
     };
     let answer = session.ask(request).await;
     let answer = answer.map_err(ReadError::Passing)?;
-    let words = answer.topics.first().map(|(_, code, message)| {
-        let message = message.clone().unwrap_or_default();
-        format!(
-            "creating the position topic {topic:?}: {} {message}",
-            verdict(*code)
-        )
-    });
-    Err(ReadError::Passing(words.unwrap_or_default()))
+    let words = match answer.topics.first() {
+        Some((_, code::NONE | code::TOPIC_ALREADY_EXISTS, _)) => {
+            format!("the position topic {topic:?} is made; waiting for its leader")
+        }
+        Some((_, code, message)) => refusal(topic, *code, message.as_deref()),
+        None => format!("creating the position topic {topic:?}: an empty answer"),
+    };
+    Err(ReadError::Passing(words))
 }
 
 /// Refuses a topic that forgets by age. Who may not ask is believed.
@@ -218,11 +211,13 @@ async fn compacted(session: &Session, topic: &str) -> Result<(), ReadError> {
     let answer = session.ask(query).await;
     let answer = answer.map_err(ReadError::Passing)?;
     match answer.text(CLEANUP) {
-        Some(policy) if answer.code == 0 && policy != COMPACT => Err(ReadError::NotCompacted {
-            topic: topic.into(),
-            policy: policy.into(),
-        }),
-        Some(_) if answer.code == 0 => Ok(()),
+        Some(policy) if answer.code == code::NONE && policy != COMPACT => {
+            Err(ReadError::NotCompacted {
+                topic: topic.into(),
+                policy: policy.into(),
+            })
+        }
+        Some(_) if answer.code == code::NONE => Ok(()),
         _ => {
             tracing::info!(
                 topic,
@@ -243,17 +238,17 @@ async fn search(
 ) -> Result<Option<Found>, ReadError> {
     let session = Session::open(connector, leader, &mut Trace::default()).await;
     let session = session.map_err(|error| ReadError::Passing(error.to_string()))?;
-    let open = Open {
+    let leader = AtLeader {
         connector,
         session,
         of,
     };
-    let first = open.first().await?;
-    let end = open.fetch(first).await?.high_watermark;
+    let first = leader.first().await?;
+    let end = leader.fetch(first).await?.high_watermark;
     let mut look = FIRST_LOOK;
     loop {
         let from = first.max(end.saturating_sub(look));
-        let found = open.read(key, from..end).await?;
+        let found = leader.read(key, from..end).await?;
         if found.is_some() || from == first {
             return Ok(found);
         }
@@ -262,13 +257,13 @@ async fn search(
 }
 
 /// One partition, at its leader.
-struct Open<'c> {
+struct AtLeader<'c> {
     connector: &'c Connector,
     session: Session,
     of: TopicPartition,
 }
 
-impl Open<'_> {
+impl AtLeader<'_> {
     async fn first(&self) -> Result<i64, ReadError> {
         let query = FirstOffsetQuery {
             of: self.of.clone(),
@@ -313,7 +308,7 @@ impl Open<'_> {
     fn pass(&self, code: i16) -> Result<(), ReadError> {
         match code {
             0 => Ok(()),
-            TOPIC_AUTHORIZATION_FAILED => {
+            code::TOPIC_AUTHORIZATION_FAILED => {
                 Err(forbidden(self.connector, &self.of.topic, &[Right::Read]))
             }
             code => {

@@ -112,12 +112,12 @@ impl Age {
     pub(super) fn warning(&mut self, now: Instant) -> Option<String> {
         self.warns_at().filter(|at| *at <= now)?;
         self.warned = true;
-        self.pinned(now)
+        self.readers_wait(now)
     }
 
     /// Which readers wait for the transaction, in words; `None` while it is young, and when
     /// the coordinator must have ended it.
-    pub(super) fn pinned(&self, now: Instant) -> Option<String> {
+    pub(super) fn readers_wait(&self, now: Instant) -> Option<String> {
         let open = now.saturating_duration_since(self.began?.mono);
         if open < self.long || open > self.timeout + SWEEP || self.wrote.is_empty() {
             return None;
@@ -170,10 +170,10 @@ mod tests {
         assert!(words.contains("open for 6 s"), "{words}");
         assert!(words.contains("orders-0, orders-1") && words.contains("orders-7 and 2 more"));
         assert_eq!((age.warning(after(7)), age.warns_at()), (None, None));
-        assert!(age.pinned(after(70)).is_some());
-        assert_eq!(age.pinned(after(71)), None);
+        assert!(age.readers_wait(after(70)).is_some());
+        assert_eq!(age.readers_wait(after(71)), None);
         age.over();
-        assert_eq!(age.pinned(after(10)), None);
+        assert_eq!(age.readers_wait(after(10)), None);
     }
 
     #[test]

@@ -5,15 +5,14 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
-
 use super::super::TopicPartition;
-use super::super::connect::Connector;
+use super::super::code;
 use super::super::core::Identity;
 use super::super::outcome::verdict;
 use super::super::position::reader::{self, Located};
-use super::super::wire::{AddPartitions, EndTxn, EndTxnBumping, TxnProducerId};
-use super::dialog::{Dialog, code};
+use super::super::wire::{AddPartitions, EndTxn, EndTxnBumping, TxnProducerId, millis};
+use super::super::wiring::Wiring;
+use super::dialog::Dialog;
 use crate::config::TransactionConfig;
 
 /// What the machine asks for, one at a time.
@@ -79,15 +78,9 @@ pub(in super::super) struct CoordinatorTask<F> {
 }
 
 impl<F: Fn(News) + Send> CoordinatorTask<F> {
-    pub(in super::super) fn new(
-        connector: Arc<Connector>,
-        config: TransactionConfig,
-        asks: mpsc::UnboundedReceiver<Ask>,
-        emit: F,
-        rng: fastrand::Rng,
-    ) -> Self {
+    pub(in super::super) fn new(wiring: Wiring<Ask, F>, config: TransactionConfig) -> Self {
         Self {
-            dialog: Dialog::new(connector, config, asks, emit, rng),
+            dialog: Dialog::new(wiring, config),
             implicit: false,
             recoveries: 0,
         }
@@ -122,26 +115,20 @@ impl<F: Fn(News) + Send> CoordinatorTask<F> {
             let recovering = true;
             return Some(News::Fenced { words, recovering });
         }
-        let timeout_ms =
-            i32::try_from(self.dialog.config().timeout.as_millis()).unwrap_or(i32::MAX);
         let body = |dialog: &Dialog<F>| TxnProducerId {
             transactional_id: dialog.config().id.clone(),
-            timeout_ms,
+            timeout_ms: millis(dialog.config().timeout),
         };
-        let given = loop {
+        let identity = loop {
             let given = self.dialog.exchange(body, |answer| answer.code).await?;
-            if given.code == code::NONE && given.id >= 0 {
-                break given;
+            if let Some(identity) = given.given() {
+                break identity;
             }
             self.dialog
                 .trouble(format!("no producer id: {}", verdict(given.code)), true);
             self.dialog.pause().await?;
         };
         self.implicit = self.dialog.offers_implicit();
-        let identity = Identity {
-            id: given.id,
-            epoch: given.epoch,
-        };
         let located = self.locate(spool_id).await?;
         Some(News::Recovered {
             identity,

@@ -7,18 +7,18 @@
 //! Which questions there are, and what their answers lead to, is the coordinator task's.
 
 use std::io::Cursor;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rskafka::protocol::messages::{ReadVersionedType, RequestBody, WriteVersionedType};
-use tokio::sync::mpsc;
 
 use super::super::backoff::Backoff;
+use super::super::code;
 use super::super::connect::{Connector, Trace};
 use super::super::outcome::verdict;
-use super::super::rights::{self, On, Right};
+use super::super::rights::{self, On};
 use super::super::session::Session;
 use super::super::wire::{CoordinatorQuery, FeaturesQuery};
+use super::super::wiring::Wiring;
 use super::coordinator::{Ask, News};
 use crate::config::{HostPort, TransactionConfig};
 
@@ -31,18 +31,6 @@ const CONCURRENT_SAID: u32 = 50;
 
 /// First version of transactions in which partitions join by being written (KIP-890).
 const IMPLICIT_VERSION: i16 = 2;
-
-/// Kafka's codes that are told apart here.
-pub(super) mod code {
-    pub(in super::super) const NONE: i16 = 0;
-    pub(in super::super) const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
-    pub(in super::super) const INVALID_PRODUCER_EPOCH: i16 = 47;
-    pub(in super::super) const INVALID_TRANSACTION_TIMEOUT: i16 = 50;
-    pub(in super::super) const CONCURRENT_TRANSACTIONS: i16 = 51;
-    pub(in super::super) const ID_AUTHORIZATION_FAILED: i16 = 53;
-    pub(in super::super) const OPERATION_NOT_ATTEMPTED: i16 = 55;
-    pub(in super::super) const PRODUCER_FENCED: i16 = 90;
-}
 
 /// What an answer's code means for the question.
 enum Meaning {
@@ -58,11 +46,8 @@ enum Meaning {
 
 /// See the module.
 pub(super) struct Dialog<F> {
-    connector: Arc<Connector>,
+    wiring: Wiring<Ask, F>,
     config: TransactionConfig,
-    asks: mpsc::UnboundedReceiver<Ask>,
-    emit: F,
-    rng: fastrand::Rng,
     home: Option<Session>,
     /// What the coordinator offers.
     offers_implicit: bool,
@@ -75,19 +60,10 @@ pub(super) struct Dialog<F> {
 }
 
 impl<F: Fn(News) + Send> Dialog<F> {
-    pub(super) fn new(
-        connector: Arc<Connector>,
-        config: TransactionConfig,
-        asks: mpsc::UnboundedReceiver<Ask>,
-        emit: F,
-        rng: fastrand::Rng,
-    ) -> Self {
+    pub(super) fn new(wiring: Wiring<Ask, F>, config: TransactionConfig) -> Self {
         Self {
-            connector,
+            wiring,
             config,
-            asks,
-            emit,
-            rng,
             home: None,
             offers_implicit: false,
             turn: 0,
@@ -101,7 +77,7 @@ impl<F: Fn(News) + Send> Dialog<F> {
     }
 
     pub(super) fn connector(&self) -> &Connector {
-        &self.connector
+        &self.wiring.connector
     }
 
     /// Whether partitions may join by being written.
@@ -111,18 +87,19 @@ impl<F: Fn(News) + Send> Dialog<F> {
 
     /// What the machine wants to know next; `None` when it has gone.
     pub(super) async fn question(&mut self) -> Option<Ask> {
-        self.asks.recv().await
+        self.wiring.mail.recv().await
     }
 
     /// Tells the machine; trouble before it is over.
     pub(super) fn answer(&mut self, news: News) {
         self.said.clear();
-        (self.emit)(news);
+        (self.wiring.emit)(news);
     }
 
     /// Waits as after so many failures.
     pub(super) async fn rest(&mut self, failures: u32) {
-        tokio::time::sleep(self.retry().after(failures, &mut self.rng)).await;
+        let retry = Backoff::to_retry(self.wiring.config());
+        tokio::time::sleep(retry.after(failures, &mut self.wiring.rng)).await;
     }
 
     /// Takes a connection back that has proven good.
@@ -175,7 +152,7 @@ impl<F: Fn(News) + Send> Dialog<F> {
                             self.pause().await?;
                         }
                     }
-                    if self.asks.is_closed() {
+                    if self.wiring.mail.is_closed() {
                         return None;
                     }
                 }
@@ -203,7 +180,7 @@ impl<F: Fn(News) + Send> Dialog<F> {
     }
 
     async fn find(&mut self) -> Result<Session, (String, bool)> {
-        let bootstrap = self.connector.bootstrap().await;
+        let bootstrap = self.wiring.connector.bootstrap().await;
         let at = self.turn % bootstrap.len().max(1);
         self.turn += 1;
         let Some(address) = bootstrap.get(at) else {
@@ -217,15 +194,13 @@ impl<F: Fn(News) + Send> Dialog<F> {
         let found = asked.ask(query).await.map_err(passing)?;
         match found.code {
             code::NONE => {}
-            code::ID_AUTHORIZATION_FAILED => return Err((self.needed(found.code), true)),
+            code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED => {
+                return Err((self.needed(found.code), true));
+            }
             code => return Err((format!("no coordinator: {}", verdict(code)), false)),
         }
         drop(asked);
-        let address = HostPort {
-            host: found.host,
-            port: found.port,
-        };
-        let home = self.connect(&address).await?;
+        let home = self.connect(&found.broker.address()).await?;
         // A broker that cannot be asked is older than the feature.
         let features = home.ask(FeaturesQuery).await;
         self.offers_implicit = features.is_ok_and(|f| f.transaction_version >= IMPLICIT_VERSION);
@@ -233,7 +208,7 @@ impl<F: Fn(News) + Send> Dialog<F> {
     }
 
     async fn connect(&self, address: &HostPort) -> Result<Session, (String, bool)> {
-        let connected = Session::open(&self.connector, address, &mut Trace::default()).await;
+        let connected = Session::open(&self.wiring.connector, address, &mut Trace::default()).await;
         connected.map_err(|error| (error.to_string(), error.needs_person()))
     }
 
@@ -247,8 +222,8 @@ impl<F: Fn(News) + Send> Dialog<F> {
                 self.config.timeout.as_millis()
             );
         }
-        let rights = [Right::Write, Right::Describe];
-        let grant = rights::grant(self.connector.config(), On::TransactionalId(id), &rights);
+        let on = On::TransactionalId(id);
+        let grant = rights::grant(self.wiring.config(), on, &rights::OF_TRANSACTIONAL_ID);
         format!("no right to use transactional.id {id:?}; {grant}")
     }
 
@@ -262,25 +237,17 @@ impl<F: Fn(News) + Send> Dialog<F> {
                 "the coordinator"
             );
         }
-        (self.emit)(News::Trouble {
+        (self.wiring.emit)(News::Trouble {
             words,
             needs_person,
         });
-    }
-
-    fn retry(&self) -> Backoff {
-        let config = self.connector.config();
-        Backoff {
-            first: config.retry_backoff,
-            max: config.retry_backoff_max,
-        }
     }
 
     /// Waits before the next try; `None` when nobody waits for it any more.
     pub(super) async fn pause(&mut self) -> Option<()> {
         self.failures += 1;
         self.rest(self.failures).await;
-        (!self.asks.is_closed()).then_some(())
+        (!self.wiring.mail.is_closed()).then_some(())
     }
 }
 
@@ -294,7 +261,9 @@ fn meaning(code: i16) -> Meaning {
         // UNKNOWN_SERVER_ERROR, REQUEST_TIMED_OUT, NETWORK_EXCEPTION, KAFKA_STORAGE_ERROR,
         // THROTTLING_QUOTA_EXCEEDED
         -1 | 7 | 13 | 56 | 89 => Meaning::Again { pause: None },
-        code::ID_AUTHORIZATION_FAILED | code::INVALID_TRANSACTION_TIMEOUT => Meaning::Person,
+        code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED | code::INVALID_TRANSACTION_TIMEOUT => {
+            Meaning::Person
+        }
         _ => Meaning::Final,
     }
 }

@@ -364,7 +364,7 @@ impl Machine {
             Phase::Fenced => "fenced",
         };
         status.open_ms = self.age.open_ms(now);
-        status.pinned = self.age.pinned(now);
+        status.readers_wait = self.age.readers_wait(now);
         status
     }
 

@@ -101,5 +101,5 @@ pub struct TransactionStatus {
     /// How long the open transaction has been open, milliseconds.
     pub open_ms: Option<u64>,
     /// Which readers of committed records wait for it, once it is open for long.
-    pub pinned: Option<String>,
+    pub readers_wait: Option<String>,
 }

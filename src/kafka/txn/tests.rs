@@ -311,11 +311,11 @@ fn an_answer_to_an_earlier_question_does_not_end_the_recovery() {
 fn readers_that_wait_are_told_of_and_a_run_is_given_up_before_the_coordinator_does() {
     let mut world = World::filled();
     let warned = world.machine.next_wakeup().unwrap();
-    assert_eq!(world.machine.status(world.now.mono).pinned, None);
+    assert_eq!(world.machine.status(world.now.mono).readers_wait, None);
     world.later(warned - world.now.mono);
     world.machine.tick(world.now);
     assert_eq!(world.steps(), ["publish"]);
-    let words = world.machine.status(warned).pinned.unwrap();
+    let words = world.machine.status(warned).readers_wait.unwrap();
     assert!(words.contains("see nothing new in a-0"), "{words}");
     let due = world.machine.next_wakeup().unwrap();
     let early = due - world.now.mono;

@@ -1,19 +1,11 @@
 //! Questions about transactions that are open, which end and fence none: the state of a
 //! transactional id (KIP-664), and how far readers of committed records see.
 
-use std::io::Cursor;
 use std::sync::Arc;
 
-use rskafka::protocol::api_key::ApiKey;
-use rskafka::protocol::api_version::{ApiVersion, ApiVersionRange};
-use rskafka::protocol::messages::{
-    ReadVersionedError, ReadVersionedType, RequestBody, WriteVersionedError, WriteVersionedType,
-};
-use rskafka::protocol::traits::ReadError;
-
+use super::Read;
 use super::position::{LATEST, Offset, put_offset_query};
-use super::txn::{ALWAYS, put_compact, put_count, put_no_tags};
-use super::{NEVER, Read, versions};
+use super::put::{put_compact, put_count, put_no_tags};
 use crate::kafka::TopicPartition;
 use crate::kafka::read::{Form, Reader};
 

@@ -2,17 +2,10 @@
 //!
 //! Reads uncommitted records too; what is committed is told by the markers among them.
 
-use std::io::Cursor;
-
 use bytes::Bytes;
-use rskafka::protocol::api_key::ApiKey;
-use rskafka::protocol::api_version::{ApiVersion, ApiVersionRange};
-use rskafka::protocol::messages::{
-    ReadVersionedError, ReadVersionedType, RequestBody, WriteVersionedError, WriteVersionedType,
-};
-use rskafka::protocol::traits::ReadError;
 
-use super::{NEVER, Read, put_len, put_string, versions};
+use super::Read;
+use super::put::{put_len, put_string};
 use crate::kafka::TopicPartition;
 use crate::kafka::read::Reader;
 

@@ -5,24 +5,23 @@
 //! the first with that field: Kafka 3.3 on, without ZooKeeper, with the right to describe
 //! the cluster. All versions are "flexible": compact lengths and tagged fields (KIP-482).
 
-use std::io::Cursor;
-
 use rskafka::protocol::api_key::ApiKey;
 use rskafka::protocol::api_version::{ApiVersion, ApiVersionRange};
-use rskafka::protocol::messages::{
-    ReadVersionedError, ReadVersionedType, RequestBody, WriteVersionedError, WriteVersionedType,
-};
+use rskafka::protocol::messages::RequestBody;
 use rskafka::protocol::primitives::Int16;
-use rskafka::protocol::traits::ReadError;
 
-use super::{Read, versions};
+use super::put::{put_compact, put_count, put_no_tags};
+use super::{ALWAYS, Read, versions};
 use crate::kafka::read::Reader;
 
 /// Kafka's number of the request.
 const DESCRIBE_QUORUM: i16 = 55;
 
 /// The topic that the quorum keeps; it has one partition.
-const METADATA_TOPIC: &[u8] = b"__cluster_metadata";
+const METADATA_TOPIC: &str = "__cluster_metadata";
+
+written!(QuorumQuery);
+answer!(Quorum);
 
 /// Asks the controller about its quorum.
 #[derive(Debug)]
@@ -32,22 +31,18 @@ impl RequestBody for QuorumQuery {
     type ResponseBody = Quorum;
     const API_KEY: ApiKey = ApiKey::Unknown(Int16(DESCRIBE_QUORUM));
     const API_VERSION_RANGE: ApiVersionRange = versions(1, 1);
-    const FIRST_TAGGED_FIELD_IN_REQUEST_VERSION: ApiVersion = ApiVersion(Int16(0));
+    const FIRST_TAGGED_FIELD_IN_REQUEST_VERSION: ApiVersion = ALWAYS;
 }
 
-impl WriteVersionedType<Vec<u8>> for QuorumQuery {
-    fn write_versioned(
-        &self,
-        out: &mut Vec<u8>,
-        _version: ApiVersion,
-    ) -> Result<(), WriteVersionedError> {
-        // Compact lengths are one more than they say; a zero closes each list of tags.
-        out.extend_from_slice(&[2, METADATA_TOPIC.len() as u8 + 1]);
-        out.extend_from_slice(METADATA_TOPIC);
-        out.push(2);
+impl QuorumQuery {
+    fn write(&self, out: &mut Vec<u8>, _version: i16) {
+        put_count(out, 1);
+        put_compact(out, METADATA_TOPIC);
+        put_count(out, 1);
         out.extend_from_slice(&0_i32.to_be_bytes());
-        out.extend_from_slice(&[0, 0, 0]);
-        Ok(())
+        put_no_tags(out); // of the partition
+        put_no_tags(out); // of the topic
+        put_no_tags(out);
     }
 }
 
@@ -59,22 +54,8 @@ pub(in crate::kafka) struct Quorum {
     pub(in crate::kafka) controller_ms: Option<i64>,
 }
 
-impl ReadVersionedType<Cursor<Vec<u8>>> for Quorum {
-    fn read_versioned(
-        cursor: &mut Cursor<Vec<u8>>,
-        _version: ApiVersion,
-    ) -> Result<Self, ReadVersionedError> {
-        let mut reader = Reader::at(cursor);
-        let answer = Self::read(&mut reader)
-            .map_err(|e| ReadVersionedError::ReadError(ReadError::Malformed(e.into())))?;
-        let end = reader.position();
-        cursor.set_position(end);
-        Ok(answer)
-    }
-}
-
 impl Quorum {
-    fn read(r: &mut Reader<'_>) -> Read<Self> {
+    fn read(r: &mut Reader<'_>, _version: i16) -> Read<Self> {
         let mut quorum = Self {
             code: r.i16()?,
             controller_ms: None,

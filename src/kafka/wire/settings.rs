@@ -1,16 +1,9 @@
 //! Settings of topics and brokers: asked with DescribeConfigs, given with CreateTopics.
 
-use std::io::Cursor;
 use std::sync::Arc;
 
-use rskafka::protocol::api_key::ApiKey;
-use rskafka::protocol::api_version::{ApiVersion, ApiVersionRange};
-use rskafka::protocol::messages::{
-    ReadVersionedError, ReadVersionedType, RequestBody, WriteVersionedError, WriteVersionedType,
-};
-use rskafka::protocol::traits::ReadError;
-
-use super::{NEVER, Read, put_len, put_string, versions};
+use super::Read;
+use super::put::{put_len, put_string};
 use crate::kafka::read::Reader;
 
 /// Kafka's numbers for what a name stands for (org.apache.kafka.common.config.ConfigResource).

@@ -1,26 +1,19 @@
-//! Requests of transactions: coordinator, producer id, partitions, end (KIP-98, KIP-890).
+//! Requests of transactions: coordinator, partitions, end (KIP-98, KIP-890).
 //!
 //! Plain forms wherever Kafka has one that says enough. Tagged ones only for what belongs to
-//! transaction version 2: produce without a registration, and an end that raises the epoch.
+//! transaction version 2: an end that raises the epoch, and whether there is that version.
 
-use std::io::Cursor;
 use std::sync::Arc;
 
 use rskafka::protocol::api_key::ApiKey;
 use rskafka::protocol::api_version::{ApiVersion, ApiVersionRange};
-use rskafka::protocol::messages::{
-    ReadVersionedError, ReadVersionedType, RequestBody, WriteVersionedError, WriteVersionedType,
-};
-use rskafka::protocol::primitives::Int16;
-use rskafka::protocol::traits::ReadError;
+use rskafka::protocol::messages::RequestBody;
 
-use super::{NEVER, Produce, Produced, ProducerId, Read, put_len, put_string, versions};
+use super::put::{put_compact, put_identity, put_len, put_no_tags, put_string};
+use super::{ALWAYS, MetadataBroker, NEVER, Read, versions};
 use crate::kafka::TopicPartition;
 use crate::kafka::core::Identity;
 use crate::kafka::read::{Form, Reader};
-
-/// All versions of a request that is only spoken with tagged fields.
-pub(super) const ALWAYS: ApiVersion = ApiVersion(Int16(0));
 
 /// Kafka's number for the coordinator of a transactional id.
 const KEY_OF_TRANSACTIONS: u8 = 1;
@@ -33,13 +26,12 @@ const TRANSACTION_VERSION: &str = "transaction.version";
 
 question!(CoordinatorQuery => Coordinator, FindCoordinator, 1..=2, tagged NEVER);
 answer!(Coordinator);
-question!(TxnProducerId => ProducerId, InitProducerId, 0..=1, tagged NEVER);
 question!(AddPartitions => Added, AddPartitionsToTxn, 0..=2, tagged NEVER);
 answer!(Added);
 question!(EndTxn => Ended, EndTxn, 0..=2, tagged NEVER);
 question!(EndTxnBumping => Ended, EndTxn, 5..=5, tagged ALWAYS);
 answer!(Ended);
-question!(ImplicitProduce => Produced, Produce, 12..=12, tagged ALWAYS);
+written!(FeaturesQuery);
 answer!(Features);
 
 /// Asks who coordinates the transactions of this id.
@@ -59,9 +51,7 @@ impl CoordinatorQuery {
 #[derive(Debug, PartialEq)]
 pub(in crate::kafka) struct Coordinator {
     pub(in crate::kafka) code: i16,
-    pub(in crate::kafka) broker: i32,
-    pub(in crate::kafka) host: String,
-    pub(in crate::kafka) port: u16,
+    pub(in crate::kafka) broker: MetadataBroker,
 }
 
 impl Coordinator {
@@ -69,32 +59,12 @@ impl Coordinator {
         let _throttle_ms = r.i32()?;
         let code = r.i16()?;
         let _message = r.nullable()?;
-        let broker = r.i32()?;
+        let id = r.i32()?;
         let host = r.string()?;
         // -1 when there is none.
         let port = u16::try_from(r.i32()?).unwrap_or_default();
-        Ok(Self {
-            code,
-            broker,
-            host,
-            port,
-        })
-    }
-}
-
-/// Asks for the producer id of a transactional id: fences whoever had it before, and aborts
-/// what that one left open.
-#[derive(Debug)]
-pub(in crate::kafka) struct TxnProducerId {
-    pub(in crate::kafka) transactional_id: Arc<str>,
-    /// After this long the coordinator aborts a transaction by itself.
-    pub(in crate::kafka) timeout_ms: i32,
-}
-
-impl TxnProducerId {
-    fn write(&self, out: &mut Vec<u8>, _version: i16) {
-        put_string(out, &self.transactional_id);
-        out.extend_from_slice(&self.timeout_ms.to_be_bytes());
+        let broker = MetadataBroker { id, host, port };
+        Ok(Self { code, broker })
     }
 }
 
@@ -205,16 +175,11 @@ impl RequestBody for FeaturesQuery {
     const FIRST_TAGGED_FIELD_IN_RESPONSE_VERSION: ApiVersion = NEVER;
 }
 
-impl WriteVersionedType<Vec<u8>> for FeaturesQuery {
-    fn write_versioned(
-        &self,
-        out: &mut Vec<u8>,
-        _version: ApiVersion,
-    ) -> Result<(), WriteVersionedError> {
+impl FeaturesQuery {
+    fn write(&self, out: &mut Vec<u8>, _version: i16) {
         put_compact(out, env!("CARGO_PKG_NAME"));
         put_compact(out, env!("CARGO_PKG_VERSION"));
         put_no_tags(out);
-        Ok(())
     }
 }
 
@@ -251,80 +216,5 @@ impl Features {
         Ok(Self {
             transaction_version,
         })
-    }
-}
-
-/// Produce with transaction version 2: a partition joins the transaction by being written.
-#[derive(Debug)]
-pub(in crate::kafka) struct ImplicitProduce(pub(in crate::kafka) Produce);
-
-impl ImplicitProduce {
-    fn write(&self, out: &mut Vec<u8>, _version: i16) {
-        let body = &self.0;
-        let all = body.topics.iter().flat_map(|t| &t.batches);
-        out.reserve(64 + all.map(|(_, records)| records.len() + 300).sum::<usize>());
-        match &body.transactional_id {
-            Some(id) => put_compact(out, id),
-            None => put_varint(out, 0),
-        }
-        out.extend_from_slice(&body.acks.to_be_bytes());
-        out.extend_from_slice(&body.timeout_ms.to_be_bytes());
-        put_count(out, body.topics.len());
-        for topic in &body.topics {
-            put_compact(out, &topic.topic);
-            put_count(out, topic.batches.len());
-            for (partition, records) in &topic.batches {
-                out.extend_from_slice(&partition.to_be_bytes());
-                put_count(out, records.len());
-                out.extend_from_slice(records);
-                put_no_tags(out);
-            }
-            put_no_tags(out);
-        }
-        put_no_tags(out);
-    }
-}
-
-fn put_identity(out: &mut Vec<u8>, identity: Identity) {
-    out.extend_from_slice(&identity.id.to_be_bytes());
-    out.extend_from_slice(&identity.epoch.to_be_bytes());
-}
-
-fn put_varint(out: &mut Vec<u8>, value: usize) {
-    let mut rest = value;
-    while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
-}
-
-/// A length in the compact form, where 0 stands for null.
-pub(super) fn put_count(out: &mut Vec<u8>, len: usize) {
-    put_varint(out, len + 1);
-}
-
-pub(super) fn put_compact(out: &mut Vec<u8>, text: &str) {
-    put_count(out, text.len());
-    out.extend_from_slice(text.as_bytes());
-}
-
-pub(super) fn put_no_tags(out: &mut Vec<u8>) {
-    out.push(0);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn varints_are_written_as_they_are_read() {
-        for len in [0, 1, 126, 127, 128, 300, 16_383, 16_384] {
-            let mut out = Vec::new();
-            put_compact(&mut out, &"x".repeat(len));
-            let cursor = Cursor::new(out);
-            let read = Reader::at(&cursor).text(Form::Compact).unwrap();
-            assert_eq!(read.len(), len);
-        }
     }
 }

@@ -1,30 +1,22 @@
-//! Requests about the cluster itself: brokers, topics with their replicas, settings.
-//!
-//! For one-off questions; the producer asks its own, smaller ones (see `wire`).
+//! Metadata: the brokers, and the topics with their partitions.
 
-use std::io::Cursor;
 use std::sync::Arc;
 
-use rskafka::protocol::api_key::ApiKey;
-use rskafka::protocol::api_version::{ApiVersion, ApiVersionRange};
-use rskafka::protocol::messages::{
-    ReadVersionedError, ReadVersionedType, RequestBody, WriteVersionedError, WriteVersionedType,
-};
-use rskafka::protocol::traits::ReadError;
-
-use super::{MetadataBroker, NEVER, Read, put_len, put_string, versions};
+use super::Read;
+use super::put::{put_len, put_string};
+use crate::config::HostPort;
 use crate::kafka::read::Reader;
 
-request!(ClusterQuery => Cluster, Metadata, 4..=7);
+request!(MetadataQuery => Metadata, Metadata, 4..=7);
 
 /// Asks for the brokers and for topics; never creates one.
 #[derive(Debug)]
-pub(in crate::kafka) struct ClusterQuery {
+pub(in crate::kafka) struct MetadataQuery {
     /// `None` asks for all topics that the asker may see.
     pub(in crate::kafka) topics: Option<Vec<Arc<str>>>,
 }
 
-impl ClusterQuery {
+impl MetadataQuery {
     fn write(&self, out: &mut Vec<u8>, _version: i16) {
         match &self.topics {
             None => out.extend_from_slice(&(-1_i32).to_be_bytes()),
@@ -37,58 +29,88 @@ impl ClusterQuery {
     }
 }
 
-/// The answer to [`ClusterQuery`].
+/// The answer to [`MetadataQuery`].
 #[derive(Debug, Default, PartialEq)]
-pub(in crate::kafka) struct Cluster {
-    pub(in crate::kafka) id: Option<String>,
+pub(in crate::kafka) struct Metadata {
+    pub(in crate::kafka) cluster_id: Option<String>,
     pub(in crate::kafka) brokers: Vec<MetadataBroker>,
-    pub(in crate::kafka) topics: Vec<ClusterTopic>,
+    pub(in crate::kafka) topics: Vec<MetadataTopic>,
 }
 
-/// A topic with everything that Metadata tells of it.
+/// A broker's address as it advertises it.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::kafka) struct MetadataBroker {
+    pub(in crate::kafka) id: i32,
+    pub(in crate::kafka) host: String,
+    pub(in crate::kafka) port: u16,
+}
+
+/// A topic.
 #[derive(Debug, Default, PartialEq)]
-pub(in crate::kafka) struct ClusterTopic {
+pub(in crate::kafka) struct MetadataTopic {
     pub(in crate::kafka) code: i16,
     pub(in crate::kafka) name: String,
     pub(in crate::kafka) internal: bool,
-    pub(in crate::kafka) partitions: Vec<ClusterPartition>,
+    /// Ascending by number.
+    pub(in crate::kafka) partitions: Vec<MetadataPartition>,
 }
 
 /// A partition.
 #[derive(Debug, Default, PartialEq)]
-pub(in crate::kafka) struct ClusterPartition {
+pub(in crate::kafka) struct MetadataPartition {
     pub(in crate::kafka) id: i32,
     pub(in crate::kafka) leader: Option<i32>,
     pub(in crate::kafka) replicas: usize,
     pub(in crate::kafka) in_sync: usize,
 }
 
-impl Cluster {
+impl Metadata {
     fn read(r: &mut Reader<'_>, version: i16) -> Read<Self> {
         let _throttle_ms = r.i32()?;
-        let brokers = MetadataBroker::read_all(r)?;
-        let id = r.nullable()?;
+        let mut brokers = Vec::new();
+        for _ in 0..r.len()? {
+            brokers.push(MetadataBroker::read(r)?);
+        }
+        let cluster_id = r.nullable()?;
         let _controller = r.i32()?;
         let mut topics = Vec::new();
         for _ in 0..r.len()? {
-            topics.push(ClusterTopic::read(r, version)?);
+            topics.push(MetadataTopic::read(r, version)?);
         }
         Ok(Self {
-            id,
+            cluster_id,
             brokers,
             topics,
         })
     }
 }
 
-impl ClusterTopic {
+impl MetadataBroker {
+    /// Where it says that it is.
+    pub(in crate::kafka) fn address(&self) -> HostPort {
+        HostPort {
+            host: self.host.clone(),
+            port: self.port,
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Read<Self> {
+        let id = r.i32()?;
+        let host = r.string()?;
+        let port = u16::try_from(r.i32()?).map_err(|_| r.bad("a port beyond 65535"))?;
+        let _rack = r.nullable()?;
+        Ok(Self { id, host, port })
+    }
+}
+
+impl MetadataTopic {
     fn read(r: &mut Reader<'_>, version: i16) -> Read<Self> {
         let code = r.i16()?;
         let name = r.string()?;
         let internal = r.bytes(1)? != [0];
         let mut partitions = Vec::new();
         for _ in 0..r.len()? {
-            partitions.push(ClusterPartition::read(r, version)?);
+            partitions.push(MetadataPartition::read(r, version)?);
         }
         partitions.sort_unstable_by_key(|partition| partition.id);
         Ok(Self {
@@ -100,7 +122,7 @@ impl ClusterTopic {
     }
 }
 
-impl ClusterPartition {
+impl MetadataPartition {
     fn read(r: &mut Reader<'_>, version: i16) -> Read<Self> {
         let _code = r.i16()?;
         let id = r.i32()?;

@@ -266,15 +266,13 @@ fn an_event_that_the_broker_refuses_for_good_goes_to_the_dead_letters_alone() {
     let mut journal = Journal::default();
     send(&mut writer, &mut journal, SHARE);
     let large = vec![b'x'; 2 * small];
-    let line = writer.send(&large).unwrap();
-    writer.wait_acked(line).unwrap();
+    writer.send_acked(&large).unwrap();
     send(&mut writer, &mut journal, SHARE);
     check_once_in_order("a large event", &cluster, &daemon, 2 * SHARE);
     assert_eq!(ledger(&daemon, "dead_lettered"), 1);
 
     cluster.script(When::produce(), Action::RejectRecord(0, "not to our taste"));
-    let line = writer.send(b"refused by name").unwrap();
-    writer.wait_acked(line).unwrap();
+    writer.send_acked(b"refused by name").unwrap();
     wait_empty(&daemon);
     assert_eq!(ledger(&daemon, "dead_lettered"), 2);
     assert_eq!(ledger(&daemon, "accepted"), 2 * SHARE + 2);

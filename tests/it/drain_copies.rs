@@ -178,8 +178,7 @@ fn a_refused_copy_is_a_dead_letter_of_its_route_and_the_other_copy_arrives() {
     assert_eq!(ledger(&daemon, "delivered"), 89);
     assert_eq!(numbers(&cluster, "first", 0), (0..90).collect::<Vec<_>>());
     assert_eq!(numbers(&cluster, "second", 1), twice(90)[1..]);
-    let listed = daemon.command("dead-letter").arg("list").output().unwrap();
-    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let listed = daemon.dead_letters().unwrap();
     assert!(listed.contains("route some: "), "{listed}");
     assert_balanced(&daemon);
 }
@@ -192,11 +191,9 @@ fn two_refused_copies_are_one_dead_letter_with_both_reasons() {
     let daemon = daemon(&cluster, lines);
     let mut writer = daemon.writer().unwrap();
     writer.send(b"{\"n\":\"x\"}").unwrap();
-    let sent = writer.send(b"{\"n\":0}").unwrap();
-    writer.wait_acked(sent).unwrap();
+    writer.send_acked(b"{\"n\":0}").unwrap();
     wait_ledger(&daemon, "dead_lettered", 2);
-    let listed = daemon.command("dead-letter").arg("list").output().unwrap();
-    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let listed = daemon.dead_letters().unwrap();
     let lines: Vec<&str> = listed.lines().collect();
     assert_eq!(lines.len(), 2, "{listed}");
     assert!(lines[0].contains("route all: topic first has no partition 7; route text: "));

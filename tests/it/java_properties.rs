@@ -117,8 +117,7 @@ fn a_java_file_with_tls_login_and_batching_has_every_effect_that_a_log_can_show(
     until(&daemon, "a throttled answer", |kafka| {
         kafka["totals"]["throttled_answers"].as_u64() > Some(0)
     });
-    let listed = daemon.command("dead-letter").arg("list").output().unwrap();
-    let listed = String::from_utf8(listed.stdout).unwrap();
+    let listed = daemon.dead_letters().unwrap();
     assert!(listed.contains("max.message.bytes"), "{listed}");
 
     let records = admin.read_all(topic).unwrap();

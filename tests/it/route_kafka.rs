@@ -25,7 +25,7 @@ fn a_writer_cannot_pick_a_topic_outside_the_template() {
         values(&kafka.admin().read_all("conf-a").unwrap()),
         [events[0]]
     );
-    let reasons = reasons(&daemon);
+    let reasons = daemon.dead_letters().unwrap();
     for part in [
         "not among allowed_topics",
         "cannot have",
@@ -156,7 +156,7 @@ fn a_field_that_is_no_time_makes_a_dead_letter() {
     let _writer = write(&daemon, &[r#"{"time":"soon"}"#, r#"{"time":1}"#]);
     wait_drained(&daemon);
     assert_eq!(ledger(&daemon, "dead_lettered"), 1);
-    let reasons = reasons(&daemon);
+    let reasons = daemon.dead_letters().unwrap();
     assert!(reasons.contains("is not a time"), "{reasons}");
 }
 

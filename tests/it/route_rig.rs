@@ -80,13 +80,6 @@ pub(crate) fn ledger(daemon: &Daemon, name: &str) -> u64 {
         .unwrap()
 }
 
-/// The reasons of all dead letters.
-pub(crate) fn reasons(daemon: &Daemon) -> String {
-    let mut command = daemon.command("dead-letter");
-    let output = command.arg("list").output().unwrap();
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
 pub(crate) fn call(kind: &str) -> String {
     format!(r#"{{"type":"{kind}"}}"#)
 }

@@ -18,9 +18,9 @@ fn segment_sends_its_default_calls_and_nothing_else() {
     assert_eq!(values(&records), wanted);
     assert_eq!(ledger(&daemon, "dead_lettered"), 1);
     assert!(
-        reasons(&daemon).contains("no route takes it"),
+        daemon.dead_letters().unwrap().contains("no route takes it"),
         "{}",
-        reasons(&daemon)
+        daemon.dead_letters().unwrap()
     );
 }
 
@@ -154,7 +154,7 @@ fn a_partition_that_does_not_exist_is_a_dead_letter() {
     let _writer = write(&daemon, &[r#"{"p":3}"#, r#"{"p":"x"}"#, r#"{"p":0}"#]);
     wait_drained(&daemon);
     assert_eq!(ledger(&daemon, "dead_lettered"), 2);
-    let reasons = reasons(&daemon);
+    let reasons = daemon.dead_letters().unwrap();
     assert!(reasons.contains("has no partition 3"), "{reasons}");
     assert!(reasons.contains("is not a partition"), "{reasons}");
 }

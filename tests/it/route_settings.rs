@@ -255,8 +255,7 @@ fn a_writer_that_waits_for_the_broker_finds_its_event_there_when_it_is_told() {
     let daemon = daemon.start().unwrap();
     let mut writer = daemon.writer().unwrap();
     for number in 1..=10 {
-        let count = writer.send(b"x").unwrap();
-        writer.wait_acked(count).unwrap();
+        writer.send_acked(b"x").unwrap();
         assert_eq!(Kafka::shared().admin().count("sync").unwrap(), number);
     }
 }
@@ -296,7 +295,7 @@ fn a_silent_broker_costs_a_set_up_time_out_and_an_old_event_and_no_young_one() {
         values(&kafka.admin().read_all("silent").unwrap()),
         ["young"]
     );
-    let reasons = reasons(&daemon);
+    let reasons = daemon.dead_letters().unwrap();
     assert!(reasons.contains("delivery.timeout.ms"), "{reasons}");
 }
 

@@ -236,6 +236,13 @@ fn an_expired_batch_comes_back_and_those_behind_it_keep_their_order() {
     assert_eq!(log(&cluster, "t", 0), [1, 3]);
 }
 
+fn wait_for_dead_letter(daemon: &Daemon) {
+    wait_for(PATIENCE, "the dead letter", || {
+        Ok(daemon.status_json()?["ledger"]["dead_lettered"] == 1)
+    })
+    .unwrap();
+}
+
 #[test]
 fn an_event_older_than_the_delivery_timeout_is_a_dead_letter_and_a_younger_one_arrives() {
     let cluster = cluster();
@@ -249,21 +256,15 @@ fn an_event_older_than_the_delivery_timeout_is_a_dead_letter_and_a_younger_one_a
         .start()
         .unwrap();
     let mut writer = daemon.writer().unwrap();
-    let count = writer.send(b"old").unwrap();
-    writer.wait_acked(count).unwrap();
-    wait_for(PATIENCE, "the dead letter, with no broker there", || {
-        Ok(daemon.status_json()?["ledger"]["dead_lettered"] == 1)
-    })
-    .unwrap();
+    writer.send_acked(b"old").unwrap();
+    wait_for_dead_letter(&daemon); // with no broker there
     cluster.broker_up(1);
-    let count = writer.send(b"young").unwrap();
-    writer.wait_acked(count).unwrap();
+    writer.send_acked(b"young").unwrap();
     cluster.wait_until("the young one", PATIENCE, |s| {
         s.topic_record_count("t") == 1
     });
     assert_eq!(cluster.records("t", 0)[0].value_bytes(), b"young");
-    let listed = daemon.command("dead-letter").arg("list").output().unwrap();
-    let listed = String::from_utf8(listed.stdout).unwrap();
+    let listed = daemon.dead_letters().unwrap();
     assert!(listed.contains("delivery.timeout.ms"), "{listed}");
 }
 
@@ -280,19 +281,13 @@ fn an_event_that_failed_once_more_than_retries_is_a_dead_letter_and_the_next_arr
         .start()
         .unwrap();
     let mut writer = daemon.writer().unwrap();
-    let count = writer.send(b"first").unwrap();
-    writer.wait_acked(count).unwrap();
-    wait_for(PATIENCE, "the dead letter", || {
-        Ok(daemon.status_json()?["ledger"]["dead_lettered"] == 1)
-    })
-    .unwrap();
+    writer.send_acked(b"first").unwrap();
+    wait_for_dead_letter(&daemon);
     assert_eq!(sent(&cluster).len(), 3, "one send and two again");
-    let count = writer.send(b"second").unwrap();
-    writer.wait_acked(count).unwrap();
+    writer.send_acked(b"second").unwrap();
     cluster.wait_until("the second", PATIENCE, |s| s.topic_record_count("t") == 1);
     assert_eq!(cluster.records("t", 0)[0].value_bytes(), b"second");
-    let listed = daemon.command("dead-letter").arg("list").output().unwrap();
-    let listed = String::from_utf8(listed.stdout).unwrap();
+    let listed = daemon.dead_letters().unwrap();
     assert!(
         listed.contains("(retries = 2): NOT_ENOUGH_REPLICAS"),
         "{listed}"
@@ -426,8 +421,7 @@ fn a_writer_that_waits_for_the_broker_is_told_after_the_broker_has_the_event() {
     let daemon = daemon(&cluster).ack("broker").start().unwrap();
     let mut writer = daemon.writer().unwrap();
     let begun = Instant::now();
-    let count = writer.send(b"one").unwrap();
-    writer.wait_acked(count).unwrap();
+    writer.send_acked(b"one").unwrap();
     assert!(
         begun.elapsed() >= delay,
         "acknowledged before the broker's answer"

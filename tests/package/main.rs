@@ -325,8 +325,7 @@ impl Life {
     /// One durable event.
     fn push(&self, event: &str) -> Result<()> {
         let mut writer = Writer::connect(&self.machine.inside(SOCKET))?;
-        let line = writer.send(event.as_bytes())?;
-        writer.wait_acked(line)?;
+        writer.send_acked(event.as_bytes())?;
         Ok(())
     }
 
@@ -412,8 +411,7 @@ impl Life {
         std::fs::write(&config, &text)?;
         let before = self.ledger()?["in_spool"].as_u64();
         let mut writer = Writer::connect(&self.machine.inside(SOCKET))?;
-        let line = writer.send(BEFORE_UPGRADE)?;
-        writer.wait_acked(line)?;
+        writer.send_acked(BEFORE_UPGRADE)?;
         let process = self.property("MainPID")?;
         self.machine.run(&["dpkg", "--force-confold", "-i", NEXT])?;
         assert_ne!(self.property("MainPID")?, process);
@@ -426,8 +424,7 @@ impl Life {
         assert!(self.machine.run(&version)?.ends_with(next::SUFFIX));
         assert_eq!(std::fs::read_to_string(&config)?, text);
         assert!(self.machine.inside(&format!("{CONFIG}.dpkg-dist")).exists());
-        let line = writer.send(AFTER_UPGRADE)?;
-        writer.wait_acked(line)?;
+        writer.send_acked(AFTER_UPGRADE)?;
         let ledger = self.ledger()?;
         assert_eq!(ledger["in_spool"].as_u64(), before.map(|before| before + 2));
         assert_eq!(ledger["lost"], 0, "{ledger}");

@@ -86,13 +86,11 @@ impl Life {
         self.machine.write(CONFIG, &text)?;
         self.systemctl(&["enable", "--now", "spoolway.socket", UNIT])?;
         let mut writer = Writer::connect(&self.machine.inside(SOCKET))?;
-        let line = writer.send(b"before")?;
-        writer.wait_acked(line)?;
+        writer.send_acked(b"before")?;
         self.rpm(&["--upgrade", "--nodeps", NEXT])?;
         let version = self.rpm(&["--query", "spoolway"])?;
         assert!(version.contains(next::SUFFIX), "{version}");
-        let line = writer.send(b"after")?;
-        writer.wait_acked(line)?;
+        writer.send_acked(b"after")?;
         assert_eq!(self.systemctl(&["show", "-P", "NRestarts", UNIT])?, "0");
         assert_eq!(std::fs::read_to_string(self.machine.inside(CONFIG))?, text);
         assert!(self.machine.inside(&format!("{CONFIG}.rpmnew")).exists());

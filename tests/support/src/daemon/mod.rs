@@ -333,6 +333,12 @@ impl Daemon {
         serde_json::from_slice(&output.stdout).context("the output of spoolway status --json")
     }
 
+    /// What `spoolway dead-letter list` prints.
+    pub fn dead_letters(&self) -> Result<String> {
+        let output = self.command("dead-letter").arg("list").output()?;
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     /// `spoolway SUBCOMMAND --config FILE`, to be given further arguments.
     pub fn command(&self, subcommand: &str) -> Command {
         let mut command = Command::new(&self.binary);

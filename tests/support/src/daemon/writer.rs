@@ -140,6 +140,12 @@ impl Writer {
         self.wait(&format!("an ack of {lines}"), |told| told.acked >= lines)
     }
 
+    /// Sends one line and waits until it is settled, with all before it.
+    pub fn send_acked(&mut self, event: &[u8]) -> Result<Told> {
+        let line = self.send(event)?;
+        self.wait_acked(line)
+    }
+
     /// Waits until the daemon closes the connection.
     pub fn wait_closed(&self) -> Result<Told> {
         self.wait("the end of the connection", |told| told.closed)

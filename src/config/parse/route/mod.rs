@@ -211,22 +211,30 @@ fn texts(section: &mut Section<'_, '_>, key: &'static str) -> Option<Vec<Placed>
 }
 
 fn texts_in(section: &mut Section<'_, '_>, key: &str, entry: &Entry<'_>) -> Option<Vec<Placed>> {
+    match items(section, key, entry) {
+        None => section.text_of(key, entry).map(|text| vec![text]),
+        Some(items) => items.map(|item| section.text_of(key, &item)).collect(),
+    }
+}
+
+/// The parts of a list, `None` when it is none; those beyond the limit are reported and left out.
+fn items<'a>(
+    section: &mut Section<'_, '_>,
+    key: &str,
+    entry: &Entry<'a>,
+) -> Option<impl Iterator<Item = Entry<'a>> + use<'a>> {
     let DeValue::Array(array) = entry.value.get_ref() else {
-        return section.text_of(key, entry).map(|text| vec![text]);
+        return None;
     };
     if array.len() > LIST_MAX {
         let what = format!("has more than {LIST_MAX} entries");
         section.fault(key, entry.value.span(), &what, None);
     }
-    let items = array.iter().take(LIST_MAX).map(|value| Entry {
+    let items = array.iter().take(LIST_MAX);
+    Some(items.map(|value| Entry {
         key: value.span(),
         value,
-    });
-    let items: Vec<Entry<'_>> = items.collect();
-    items
-        .iter()
-        .map(|item| section.text_of(key, item))
-        .collect()
+    }))
 }
 
 fn texts_of(placed: &[Placed]) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use toml::de::DeValue;
 
-use super::{LIST_MAX, Placed, texts_in};
+use super::{Placed, items, texts_in};
 use crate::config::section::{Entry, Section};
 
 const SHAPE: &str = "a list of [\"name\", \"value\"] pairs, so that their order is kept";
@@ -14,18 +14,10 @@ type Pair = (String, Option<Placed>);
 /// and left out.
 pub(super) fn read(section: &mut Section<'_, '_>, key: &'static str) -> Option<Vec<Pair>> {
     let entry = section.take(key)?;
-    let DeValue::Array(array) = entry.value.get_ref() else {
+    let Some(items) = items(section, key, &entry) else {
         section.wrong_type(key, &entry, SHAPE);
         return Some(Vec::new());
     };
-    if array.len() > LIST_MAX {
-        let what = format!("has more than {LIST_MAX} entries");
-        section.fault(key, entry.value.span(), &what, None);
-    }
-    let items = array.iter().take(LIST_MAX).map(|value| Entry {
-        key: value.span(),
-        value,
-    });
     let pairs = items.filter_map(|item| pair(section, key, &item));
     Some(pairs.collect())
 }

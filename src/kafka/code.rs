@@ -9,6 +9,7 @@ pub(super) const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 pub(super) const LEADER_NOT_AVAILABLE: i16 = 5;
 pub(super) const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
 pub(super) const CLUSTER_AUTHORIZATION_FAILED: i16 = 31;
+pub(super) const ILLEGAL_SASL_STATE: i16 = 34;
 pub(super) const TOPIC_ALREADY_EXISTS: i16 = 36;
 pub(super) const INVALID_PARTITIONS: i16 = 37;
 pub(super) const INVALID_REPLICATION_FACTOR: i16 = 38;

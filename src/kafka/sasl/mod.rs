@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::aws::{self, Signer};
 use super::cache::Cache;
+use super::code;
 use super::link::Link;
 use super::wire::{SaslAnswer, SaslHello, SaslToken};
 use crate::config::SaslConfig;
@@ -26,9 +27,6 @@ mod scram;
 
 pub(super) use failure::SaslFailure;
 use oidc::Token;
-
-/// Answer of a listener without SASL.
-const ILLEGAL_SASL_STATE: i16 = 34;
 
 /// What is kept between two logins.
 #[derive(Debug, Default)]
@@ -69,8 +67,9 @@ impl Login<'_> {
         let mechanism = self.config.mechanism();
         let offer = self.messenger.request(SaslHello { mechanism }).await?;
         match offer.code {
-            0 => Ok(()),
-            ILLEGAL_SASL_STATE => Err(SaslFailure::NoLogin),
+            code::NONE => Ok(()),
+            // A listener without SASL.
+            code::ILLEGAL_SASL_STATE => Err(SaslFailure::NoLogin),
             _ => Err(SaslFailure::Mechanism {
                 wanted: mechanism,
                 offered: offer.mechanisms.join(", "),
@@ -86,7 +85,7 @@ impl Login<'_> {
         todo: &'static str,
     ) -> Result<SaslAnswer, SaslFailure> {
         let answer = self.messenger.request(SaslToken(token)).await?;
-        if answer.code == 0 {
+        if answer.code == code::NONE {
             return Ok(answer);
         }
         let reason = answer.message;

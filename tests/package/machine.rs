@@ -15,6 +15,9 @@ use tempfile::TempDir;
 /// Longest time from power-on to a system that runs; a busy machine is slow.
 const BOOT: Duration = Duration::from_secs(120);
 
+/// Longest time that a command in the machine may take, in seconds.
+const ANSWER: &str = "120";
+
 /// Longest time until the processes of a machine that is off are gone.
 const GONE: Duration = Duration::from_secs(10);
 
@@ -174,11 +177,20 @@ impl Machine {
         .with_context(|| fs::read_to_string(self.path("console")).unwrap_or_default())
     }
 
-    /// Runs a command in the machine; its output when it succeeds.
+    /// Runs a command in the machine; its output when it succeeds. One that hangs fails with
+    /// status 124.
     pub(crate) fn run(&self, words: &[&str]) -> Result<String> {
         ensure!(self.leader > 1, "the machine does not run");
-        let output = Command::new("nsenter")
-            .args(["--all", "--target", &self.leader.to_string(), "--"])
+        // It ends the whole group: what runs in the machine does not keep the pipe open.
+        let output = Command::new("timeout")
+            .args([
+                ANSWER,
+                "nsenter",
+                "--all",
+                "--target",
+                &self.leader.to_string(),
+                "--",
+            ])
             .args(words)
             .stdin(Stdio::null())
             .output()?;

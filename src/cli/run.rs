@@ -6,6 +6,8 @@ use super::reload::reloader;
 use crate::{daemon, logging};
 
 pub(super) fn run(args: RunArgs) -> Result<(), CliError> {
+    // Files of the spool hold events: nobody else's to read, whatever mode its folder has.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let source = args.source();
     let loaded = source.load().map_err(CliError::Config)?;
     let log = logging::init(&loaded.config.log)?;

@@ -54,6 +54,32 @@ fn acks_are_cumulative_and_name_what_was_refused_first() {
     assert_eq!(input(&daemon, "/refused/too_long"), 1);
 }
 
+/// A folder that was there before keeps its mode, in a container for instance.
+#[test]
+fn what_the_daemon_writes_is_not_for_others_to_read() {
+    let mut daemon = offline().prepare().unwrap();
+    std::fs::create_dir_all(daemon.spool_dir()).unwrap();
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(daemon.spool_dir(), open).unwrap();
+    daemon.start().unwrap();
+    let mut writer = daemon.writer().unwrap();
+    let sent = writer.send(b"private").unwrap();
+    writer.wait_acked(sent).unwrap();
+    let mut folders = vec![daemon.spool_dir()];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let metadata = path.symlink_metadata().unwrap();
+            let mode = metadata.permissions().mode() & 0o777;
+            assert_eq!(mode & 0o077, 0, "{} {mode:o}", path.display());
+            files += u32::from(metadata.is_file());
+            folders.extend(metadata.is_dir().then_some(path));
+        }
+    }
+    assert!(files > 3, "{files}");
+}
+
 #[test]
 fn a_line_that_never_ends_is_refused_while_it_comes_and_its_neighbours_pass() {
     let daemon = offline().start().unwrap();

@@ -148,6 +148,12 @@ impl Life {
         self.systemctl(&["show", "-P", name, UNIT])
     }
 
+    /// dpkg's word for the version that is installed.
+    fn version(&self) -> Result<String> {
+        let show = ["dpkg-query", "--show", "--showformat=${Version}"];
+        self.machine.run(&[&show[..], &["spoolway"]].concat())
+    }
+
     fn ledger(&self) -> Result<serde_json::Value> {
         let status = self.machine.run(&["spoolway", "status", "--json"])?;
         let mut status: serde_json::Value = serde_json::from_str(&status)?;
@@ -415,13 +421,7 @@ impl Life {
         let process = self.property("MainPID")?;
         self.machine.run(&["dpkg", "--force-confold", "-i", NEXT])?;
         assert_ne!(self.property("MainPID")?, process);
-        let version = [
-            "dpkg-query",
-            "--show",
-            "--showformat=${Version}",
-            "spoolway",
-        ];
-        assert!(self.machine.run(&version)?.ends_with(next::SUFFIX));
+        assert!(self.version()?.ends_with(next::SUFFIX));
         assert_eq!(std::fs::read_to_string(&config)?, text);
         assert!(self.machine.inside(&format!("{CONFIG}.dpkg-dist")).exists());
         writer.send_acked(AFTER_UPGRADE)?;

@@ -59,12 +59,6 @@ impl Upgrade {
         })
     }
 
-    /// dpkg's word for the version that is installed.
-    fn version(&self) -> Result<String> {
-        let show = ["dpkg-query", "--show", "--showformat=${Version}"];
-        self.0.machine.run(&[&show[..], &["spoolway"]].concat())
-    }
-
     fn dpkg(&self, package: &str) -> Result<()> {
         let install = ["dpkg", "--force-confold", "-i", package];
         self.0.machine.run(&install).map(drop)
@@ -86,7 +80,7 @@ impl Upgrade {
 
     /// What the writers were promised, by either build.
     fn upgrade(&self) -> Result<Journal> {
-        let (config, version) = (self.config()?, self.version()?);
+        let (config, version) = (self.config()?, self.0.version()?);
         let writers = Writers::start(4, &self.0.machine.inside(SOCKET));
         let seen = writers.seen.clone();
         let more = |than: u64| seen.acked.load(Ordering::Relaxed) > than + SOME;
@@ -96,7 +90,7 @@ impl Upgrade {
         let before = seen.acked.load(Ordering::Relaxed);
         wait_for(WITHIN, "the new build at work", || Ok(more(before)))?;
         let journal = writers.finish()?;
-        assert_ne!(self.version()?, version);
+        assert_ne!(self.0.version()?, version);
         assert_ne!(self.0.property("MainPID")?, process);
         assert_eq!(self.config()?, config, "the changed conffile");
         assert_eq!(

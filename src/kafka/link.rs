@@ -63,10 +63,12 @@ impl Pulse {
     }
 }
 
+type Tls = TlsStream<TcpStream>;
+
 #[derive(Debug)]
 pub(super) enum Stream {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<Tls>),
 }
 
 /// A stream with its pulse.
@@ -74,11 +76,16 @@ pub(super) enum Stream {
 pub(super) struct Link {
     stream: Stream,
     pulse: Arc<Pulse>,
+    ending: Ending,
 }
 
 impl Link {
     pub(super) fn new(stream: Stream, pulse: Arc<Pulse>) -> Self {
-        Self { stream, pulse }
+        Self {
+            stream,
+            pulse,
+            ending: Ending::default(),
+        }
     }
 }
 
@@ -99,6 +106,9 @@ impl AsyncRead for Link {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         };
+        if let Poll::Ready(Err(failure)) = &polled {
+            self.ending.said = of_tls(failure).cloned();
+        }
         match &polled {
             Poll::Ready(Ok(())) if buf.filled().len() > before => self.pulse.moved(),
             Poll::Ready(_) => self.pulse.close(),
@@ -110,30 +120,35 @@ impl AsyncRead for Link {
 
 impl AsyncWrite for Link {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = match &mut self.stream {
+        let link = self.get_mut();
+        let polled = match &mut link.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Stream::Tls(stream) => Pin::new(&mut *stream)
-                .poll_write(cx, bytes)
-                .map_err(|failure| last_words(stream, cx, failure)),
+            Stream::Tls(stream) => {
+                let write =
+                    |tls: &mut Tls, cx: &mut Context<'_>| Pin::new(tls).poll_write(cx, bytes);
+                link.ending.told(&mut **stream, cx, write)
+            }
         };
         match &polled {
-            Poll::Ready(Ok(_)) => self.pulse.moved(),
-            Poll::Ready(Err(_)) => self.pulse.close(),
+            Poll::Ready(Ok(_)) => link.pulse.moved(),
+            Poll::Ready(Err(_)) => link.pulse.close(),
             Poll::Pending => {}
         }
         polled
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let link = self.get_mut();
+        match &mut link.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Tls(stream) => Pin::new(&mut *stream)
-                .poll_flush(cx)
-                .map_err(|failure| last_words(stream, cx, failure)),
+            Stream::Tls(stream) => {
+                let flush = |tls: &mut Tls, cx: &mut Context<'_>| Pin::new(tls).poll_flush(cx);
+                link.ending.told(&mut **stream, cx, flush)
+            }
         }
     }
 
@@ -148,26 +163,55 @@ impl AsyncWrite for Link {
 /// Why the peer ended the connection, when it said so before a write failed. A TLS 1.3 server
 /// tells its verdict on our certificate after our side of the handshake is done (RFC 8446,
 /// 4.4.2.4); when it closes at once, our next write may fail while its alert is still unread.
-fn last_words<S: AsyncRead + Unpin>(
-    stream: &mut S,
-    cx: &mut Context<'_>,
-    failure: io::Error,
-) -> io::Error {
-    use io::ErrorKind::{BrokenPipe, ConnectionReset};
-    if !matches!(failure.kind(), BrokenPipe | ConnectionReset) {
-        return failure;
-    }
-    let mut scrap = [0; 512];
-    match Pin::new(stream).poll_read(cx, &mut ReadBuf::new(&mut scrap)) {
-        Poll::Ready(Err(said)) if is_of_tls(&said) => said,
-        _ => failure,
+#[derive(Debug, Default)]
+struct Ending {
+    /// A write that failed while the runtime does not know yet what there is to read.
+    failed: Option<io::Error>,
+    /// The peer's words, once they are read.
+    said: Option<rustls::Error>,
+}
+
+impl Ending {
+    /// Writes, unless that has failed before; a failure is told in the peer's words, if it has
+    /// any. A connection that is broken can be read to its end at once, so that is waited for.
+    fn told<S: AsyncRead + Unpin, T>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(&mut S, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset};
+        let failure = match self.failed.take() {
+            Some(failure) => failure,
+            None => match write(stream, cx) {
+                Poll::Ready(Err(failure))
+                    if matches!(failure.kind(), BrokenPipe | ConnectionReset) =>
+                {
+                    failure
+                }
+                other => return other,
+            },
+        };
+        if let Some(said) = &self.said {
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                said.clone(),
+            )));
+        }
+        let mut scrap = [0; 512];
+        match Pin::new(stream).poll_read(cx, &mut ReadBuf::new(&mut scrap)) {
+            Poll::Pending => {
+                self.failed = Some(failure);
+                Poll::Pending
+            }
+            Poll::Ready(Err(said)) if of_tls(&said).is_some() => Poll::Ready(Err(said)),
+            Poll::Ready(_) => Poll::Ready(Err(failure)),
+        }
     }
 }
 
-fn is_of_tls(error: &io::Error) -> bool {
-    error
-        .get_ref()
-        .is_some_and(|inner| inner.is::<rustls::Error>())
+fn of_tls(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
 }
 
 #[cfg(test)]
@@ -178,8 +222,11 @@ mod tests {
 
     use super::*;
 
-    /// What is left to read of a stream.
-    struct Rest(Option<rustls::Error>);
+    /// What is left to read of a stream; the runtime may hear of it a moment later.
+    struct Rest {
+        is_known: bool,
+        said: Option<rustls::Error>,
+    }
 
     impl AsyncRead for Rest {
         fn poll_read(
@@ -187,22 +234,56 @@ mod tests {
             _: &mut Context<'_>,
             _: &mut ReadBuf<'_>,
         ) -> Poll<io::Result<()>> {
+            if !std::mem::replace(&mut self.is_known, true) {
+                return Poll::Pending;
+            }
             let alert = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-            Poll::Ready(self.0.take().map_or(Ok(()), |error| Err(alert(error))))
+            Poll::Ready(self.said.take().map_or(Ok(()), |error| Err(alert(error))))
+        }
+    }
+
+    /// What is told of a write that fails so, and after how many waits.
+    fn told(ending: &mut Ending, mut rest: Rest, kind: io::ErrorKind) -> (bool, u32) {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut waits = 0;
+        loop {
+            let write = |_: &mut Rest, _: &mut Context<'_>| Poll::Ready(Err::<(), _>(kind.into()));
+            match ending.told(&mut rest, &mut cx, write) {
+                Poll::Pending => waits += 1,
+                Poll::Ready(told) => return (of_tls(&told.unwrap_err()).is_some(), waits),
+            }
         }
     }
 
     #[test]
     fn the_alert_behind_a_broken_pipe_is_what_is_told() {
-        let mut cx = Context::from_waker(Waker::noop());
         let alert = rustls::Error::AlertReceived(CertificateRequired);
-        let mut told = |kind: io::ErrorKind, rest| {
-            let told = last_words(&mut Rest(rest), &mut cx, kind.into());
-            is_of_tls(&told)
+        let of = |is_known, said, kind| told(&mut Ending::default(), Rest { is_known, said }, kind);
+        let alerted = || Some(alert.clone());
+        assert_eq!(of(true, alerted(), io::ErrorKind::BrokenPipe), (true, 0));
+        assert_eq!(
+            of(true, alerted(), io::ErrorKind::ConnectionReset),
+            (true, 0)
+        );
+        assert_eq!(of(false, alerted(), io::ErrorKind::BrokenPipe), (true, 1));
+        assert_eq!(
+            of(true, None, io::ErrorKind::BrokenPipe),
+            (false, 0),
+            "a plain end"
+        );
+        assert_eq!(of(true, alerted(), io::ErrorKind::TimedOut), (false, 0));
+        // The reader's half was first.
+        let mut ending = Ending {
+            said: alerted(),
+            ..Ending::default()
         };
-        assert!(told(io::ErrorKind::BrokenPipe, Some(alert.clone())));
-        assert!(told(io::ErrorKind::ConnectionReset, Some(alert.clone())));
-        assert!(!told(io::ErrorKind::BrokenPipe, None), "a plain end");
-        assert!(!told(io::ErrorKind::TimedOut, Some(alert)));
+        let rest = Rest {
+            is_known: true,
+            said: None,
+        };
+        assert_eq!(
+            told(&mut ending, rest, io::ErrorKind::BrokenPipe),
+            (true, 0)
+        );
     }
 }

@@ -54,19 +54,10 @@ deb: all assets
 rpm: all assets
 	$(CARGO) generate-rpm
 
-# One file without a library: TARGET=aarch64-unknown-linux-musl for the other machine. Frame
-# pointers make the unwind tables a third smaller than they make the code larger; C code is
-# never unwound, and paths of the building host are nobody's business.
-STATIC = target/$(TARGET)/static/spoolway
-STATIC_BYTES_MAX ?= 6800000
-CARGO_HOME ?= $(HOME)/.cargo
+# One file without a library: TARGET=aarch64-unknown-linux-musl for the other machine.
+STATIC_BYTES_MAX ?= 6450000
 static:
-	CFLAGS_$(subst -,_,$(TARGET))="-fno-asynchronous-unwind-tables -fno-unwind-tables" \
-	RUSTFLAGS="-Cforce-frame-pointers=yes --remap-path-prefix=$(CARGO_HOME)/registry/src/=" \
-		$(CARGO) zigbuild --profile static --locked --bin spoolway --target $(TARGET)
-	@size=$$(wc -c <$(STATIC)) && echo "$(STATIC): $$size bytes" && \
-		{ [ $$size -le $(STATIC_BYTES_MAX) ] || \
-		{ echo "more than STATIC_BYTES_MAX=$(STATIC_BYTES_MAX)" >&2; exit 1; }; }
+	scripts/static.sh $(TARGET) $(STATIC_BYTES_MAX)
 
 # The static binary through the demo's outage, with a real Kafka; another machine's under qemu.
 test-static: setup static

@@ -30,5 +30,6 @@ pub mod kafka;
 pub mod logging;
 pub mod memory;
 pub mod proof;
+mod room;
 pub mod route;
 pub mod spool;

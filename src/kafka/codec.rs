@@ -6,6 +6,7 @@ use flate2::{Compress, Compression as Level, Crc, FlushCompress, Status};
 use lz4::block::{compress_bound, compress_to_buffer};
 
 use crate::config::Compression;
+use crate::room::room;
 
 /// The first seven bytes of an LZ4 frame: magic, version 1 with independent blocks and no
 /// checksums, blocks of at most 256 KiB, checksum of the two bytes before it (its value is
@@ -124,8 +125,9 @@ impl Codecs {
         for block in input.chunks(XERIAL_BLOCK) {
             let length_at = out.len();
             let start = length_at + 4;
-            out.resize(start + snap::raw::max_compress_len(block.len()), 0);
-            let room = out.get_mut(start..).unwrap_or_default();
+            // The length's field, which is written when it is known.
+            room(out, 4);
+            let room = room(out, snap::raw::max_compress_len(block.len()));
             let packed = encoder
                 .compress(block, room)
                 .map_err(|e| CodecError::new("snappy", e))?;
@@ -146,8 +148,7 @@ impl Codecs {
             return Ok(());
         };
         let start = out.len();
-        out.resize(start + zstd::zstd_safe::compress_bound(input.len()), 0);
-        let room = out.get_mut(start..).unwrap_or_default();
+        let room = room(out, zstd::zstd_safe::compress_bound(input.len()));
         let packed = compressor.compress_to_buffer(input, room).map_err(failed)?;
         out.truncate(start + packed);
         Ok(())
@@ -162,8 +163,9 @@ fn lz4(input: &[u8], out: &mut Vec<u8>) -> Result<(), CodecError> {
     for block in input.chunks(LZ4_BLOCK) {
         let length_at = out.len();
         let start = length_at + 4;
-        out.resize(start + compress_bound(block.len()).map_err(failed)?, 0);
-        let room = out.get_mut(start..).unwrap_or_default();
+        // The length's field, which is written when it is known.
+        room(out, 4);
+        let room = room(out, compress_bound(block.len()).map_err(failed)?);
         let packed = compress_to_buffer(block, None, false, room).map_err(failed)?;
         let length = if packed < block.len() {
             out.truncate(start + packed);

@@ -14,6 +14,7 @@ use super::sections::{
 use crate::config::SpoolCodec;
 use crate::event::{Checkpoint, EventBuf, FileRun, Source, UnixMillis};
 use crate::proof::Seq;
+use crate::room::room;
 
 /// A block is closed when its checkpoints and files have this many bytes.
 const ATTACHED_TARGET: usize = BLOCK_TARGET;
@@ -235,13 +236,13 @@ fn add(raw: &mut Vec<u8>, kind: u16, flags: u16, content: &[u8]) -> std::ops::Ra
 fn store(first: Seq, count: u32, codec: SpoolCodec, raw: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     let body_at = start + HEADER_BYTES;
-    let room = match codec {
+    let bound = match codec {
         SpoolCodec::None => 0,
         SpoolCodec::Lz4 => lz4_flex::block::get_maximum_output_size(raw.len()),
         SpoolCodec::Zstd => zstd::zstd_safe::compress_bound(raw.len()),
     };
-    out.resize(body_at + room, 0);
-    let body = out.get_mut(body_at..).unwrap_or_default();
+    room(out, HEADER_BYTES);
+    let body = room(out, bound);
     let packed = match codec {
         SpoolCodec::None => None,
         SpoolCodec::Lz4 => lz4_flex::block::compress_into(raw, body)

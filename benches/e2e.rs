@@ -1,11 +1,13 @@
-//! End to end: socket or log file → disk → Kafka, the drain of a backlog, latency, memory and start-up.
+//! End to end: socket or log file → disk → Kafka, the drain of a backlog, latency, memory
+//! and start-up.
 //!
 //! Each figure stands beside its peer's from the same run: librdkafka (kcat), Kafka's own
 //! ProducerPerformance, and a bare fdatasync.
 //!
 //! usage: cargo bench --bench e2e [-- stream | tail | transactions | drain | latency | backlog]
 //! SPOOLWAY_BENCH_EVENTS sets the number of events of all but the last two (default 2,000,000),
-//! SPOOLWAY_BENCH_BACKLOG that of `backlog` (default 20,000,000 = 5 GB).
+//! SPOOLWAY_BENCH_BACKLOG that of `backlog` (default 20,000,000 = 5 GB), SPOOLWAY_BENCH_BINARY
+//! the daemon to measure (default: of this build).
 
 #![allow(clippy::expect_used, reason = "a bench fails by panicking")]
 

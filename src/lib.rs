@@ -15,6 +15,7 @@
 //! - [`cli`]: the commands of the `spoolway` binary.
 //! - [`logging`]: log lines on standard error.
 //! - [`memory`]: how the allocator is set up.
+//! - `room`: room at the end of a buffer, for a compressor to write into.
 //!
 //! `tests/it/tidy.rs` reads the imports and fails when an arrow points back. Who owns what,
 //! and where to begin reading, is in docs/architecture.md.

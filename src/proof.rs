@@ -1,9 +1,10 @@
 //! Sequence numbers, and the tokens that carry the promise.
 //!
-//! A writer is answered only with a [`Receipt`]; an entry leaves the spool only with an
-//! [`Acked`] or a [`DeadLettered`]. Each token can be made only by the holder
-//! of an authority, and [`issue`] hands each authority out once, at start-up, to its one
-//! owner: the committer and the Kafka side. A wrong order does not compile.
+//! A writer is answered only with a [`Receipt`]; an event that was not dropped or lost leaves
+//! the spool only with an [`Acked`] or a [`DeadLettered`]. Each token can be made only by the
+//! holder of an authority, and [`issue`] hands each authority out once, at start-up: one to the
+//! spool, for its committer and its dead-letter store, one to the Kafka side. A wrong order
+//! does not compile.
 
 /// Position of an event in the spool: dense from 1, one per event, never reused.
 pub type Seq = u64;
@@ -197,7 +198,7 @@ impl DeadLettered {
     }
 }
 
-/// The right to say "it is on disk". Held by the committer alone.
+/// The right to say "it is on disk". Held by the spool's committer and its dead-letter store.
 #[derive(Debug)]
 pub struct DiskAuthority(());
 

@@ -10,8 +10,8 @@
 //! `unplaced`; the main pass goes on without it, and a second pass reads them again, in
 //! order, once it has room. So holes stay in the spool as whole blocks until the partition
 //! is back: the space they hold is bounded by `spool.max_bytes`, the memory by one bit an
-//! event. (The design page sketches a parked lane that copies such events; marking them was
-//! chosen because it writes nothing and has no second truth to keep in step.)
+//! event. They are marked and not copied elsewhere, because that writes nothing and leaves no
+//! second truth to keep in step.
 //!
 //! With `match = "all"` an event has a copy for each route that takes it; `copies` knows which
 //! of them are settled, and the spool hears of the last one. That knowledge is in memory

@@ -1,4 +1,4 @@
-//! The state of the producer for `status`, metrics and logs.
+//! The state of the producer, for `status` and for systemd's status line.
 //!
 //! Plain values, made by the actor now and then; nothing is decided by them.
 

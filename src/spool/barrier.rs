@@ -1,4 +1,4 @@
-//! Makes sled's flush reach the disk: the one place with `unsafe` in this crate.
+//! Makes sled's flush reach the disk. With `memory` the only place with `unsafe` in this crate.
 //!
 //! sled 0.34 ends a flush with `sync_file_range(2)`, which writes neither the file's size
 //! nor its extents nor the drive's cache; after a power cut the whole log can be gone. This

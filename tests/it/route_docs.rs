@@ -1,4 +1,5 @@
-//! The pages for the four products: every row names a test, and the test exists.
+//! The pages for the four products: every row names a test, and the test exists. Their
+//! configurations, and those of the page about logins, pass `spoolway check`.
 
 use std::fs;
 use std::io::Write as _;

@@ -1,9 +1,9 @@
 //! One partition's log and what a broker remembers about producers.
 //!
 //! The rules are those of Kafka's `ProducerStateManager`, read in its source and measured
-//! on a broker 4.3.1; see the "broker rules" in the notes on idempotence. Pure: no network,
-//! no clock but the times passed in. On top of the broker's rules it notices what a broker
-//! cannot: a sequence number that comes back with other content.
+//! on a broker 4.3.1. Pure: no network, no clock but the times passed in. On top of the
+//! broker's rules it notices what a broker cannot: a sequence number that comes back with
+//! other content.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 

@@ -1,4 +1,4 @@
-//! The two ways to a [`Config`]: a file, or the flags of a first look.
+//! The two ways to a [`Config`](super::Config): a file, or the flags of a first look.
 //!
 //! Both go through the same parser; flags become the file that they stand for.
 

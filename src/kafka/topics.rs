@@ -1,6 +1,6 @@
 //! What the wanted topics are like: from metadata, and from what producing to them showed.
 //!
-//! Pure; feeds the drain's [`ClusterView`] and the core.
+//! Pure; feeds the drain's [`ClusterView`](super::ClusterView) and the core.
 
 use std::collections::HashMap;
 use std::sync::Arc;

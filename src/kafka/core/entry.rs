@@ -98,7 +98,7 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) serial: u64,
-    /// Absent only within [`Partition::take`] and [`Partition::bump`].
+    /// Absent only within `Partition::take` and `Partition::bump`.
     pub(super) content: Option<Content>,
     pub(super) ranges: SeqRanges,
     pub(super) bytes: usize,

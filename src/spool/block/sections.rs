@@ -230,7 +230,7 @@ pub(in crate::spool) fn checkpoint_bytes(value: usize) -> usize {
     11 + value
 }
 
-/// Appends one checkpoint; [`super::super::checkpoints::VALUE_MAX`] keeps the length small.
+/// Appends one checkpoint; `CHECKPOINT_VALUE_MAX` of `checkpoints` keeps the length small.
 pub(in crate::spool) fn encode_checkpoint(key: u64, value: Option<&[u8]>, out: &mut Vec<u8>) {
     out.extend_from_slice(&key.to_le_bytes());
     out.push(u8::from(value.is_some()));

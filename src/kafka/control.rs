@@ -25,6 +25,8 @@ use crate::config::HostPort;
 pub(super) enum Ask {
     Metadata(Vec<Arc<str>>),
     ProducerId,
+    /// A broker answers again: whatever waits for the next try is tried now.
+    Now,
 }
 
 /// What the control task tells the actor.
@@ -79,6 +81,7 @@ impl Wanted {
         match ask {
             Ask::Metadata(topics) => self.metadata = Some(topics),
             Ask::ProducerId => self.producer_id = true,
+            Ask::Now => {}
         }
     }
 
@@ -130,6 +133,9 @@ impl<F: Fn(ControlEvent) + Send> ControlTask<F> {
             if self.wiring.mail.is_closed() {
                 return;
             }
+            if self.wanted.is_empty() {
+                continue;
+            }
             live = live.filter(|l| {
                 !l.connection.pulse.is_closed() && !self.wiring.connector.is_due(&l.connection)
             });
@@ -168,7 +174,7 @@ impl<F: Fn(ControlEvent) + Send> ControlTask<F> {
                     Duration::ZERO // the next address may do
                 };
                 self.down(&address, error.to_string(), error.needs_person(), pause);
-                tokio::time::sleep(pause).await;
+                self.pause(pause).await;
                 None
             }
         }
@@ -183,7 +189,7 @@ impl<F: Fn(ControlEvent) + Send> ControlTask<F> {
                 let pause = self.reconnect().after(self.failures, &mut self.wiring.rng);
                 self.down(&live.address, error, false, pause);
                 drop(live);
-                tokio::time::sleep(pause).await;
+                self.pause(pause).await;
                 return None;
             }
         }
@@ -195,6 +201,21 @@ impl<F: Fn(ControlEvent) + Send> ControlTask<F> {
             self.refusals = 0;
         }
         Some(live)
+    }
+
+    /// Waits before the next try, unless a broker is seen to answer meanwhile.
+    async fn pause(&mut self, time: Duration) {
+        let over = tokio::time::sleep(time);
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                () = &mut over => return,
+                ask = self.wiring.mail.recv() => match ask {
+                    Some(Ask::Now) | None => return,
+                    Some(ask) => self.wanted.add(ask),
+                },
+            }
+        }
     }
 
     fn reconnect(&self) -> Backoff {
@@ -301,4 +322,49 @@ fn candidates(known: &[HostPort], bootstrap: &[HostPort]) -> Vec<HostPort> {
 fn addresses(metadata: &Metadata) -> Vec<HostPort> {
     let brokers = metadata.brokers.iter();
     brokers.map(MetadataBroker::address).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc;
+    use tokio::time::timeout;
+
+    use super::super::connect::Connector;
+    use super::*;
+    use crate::config::KafkaConfig;
+
+    #[tokio::test]
+    async fn a_broker_that_answers_again_ends_the_wait() {
+        let limit = Duration::from_secs(20);
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = gone.local_addr().unwrap();
+        drop(gone);
+        let mut config = KafkaConfig::new(vec![HostPort {
+            host: address.ip().to_string(),
+            port: address.port(),
+        }]);
+        let hour = Duration::from_secs(3600);
+        (config.reconnect_backoff, config.reconnect_backoff_max) = (hour, hour);
+        let (asks, mail) = mpsc::unbounded_channel();
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let task = ControlTask::new(Wiring {
+            connector: Connector::new(config),
+            mail,
+            emit: move |event| tell.send(event).unwrap_or_default(),
+            rng: fastrand::Rng::with_seed(1),
+        });
+        tokio::spawn(task.run());
+        asks.send(Ask::Metadata(Vec::new())).unwrap();
+        let down = timeout(limit, told.recv()).await.unwrap();
+        assert!(matches!(down, Some(ControlEvent::Down { .. })), "{down:?}");
+
+        let back = TcpListener::bind(address).await.unwrap();
+        // A new question alone is no sign of a broker.
+        asks.send(Ask::ProducerId).unwrap();
+        let early = timeout(Duration::from_millis(50), back.accept()).await;
+        assert!(early.is_err(), "it tries before its time");
+        asks.send(Ask::Now).unwrap();
+        timeout(limit, back.accept()).await.unwrap().unwrap();
+    }
 }

@@ -320,6 +320,11 @@ impl Life {
     fn watchdog_quiet(&self) -> Result<()> {
         self.systemctl(&["restart", UNIT])?;
         self.push("before")?;
+        self.left_alone()
+    }
+
+    /// The same daemon runs for several times as long as the watchdog waits.
+    fn left_alone(&self) -> Result<()> {
         let process = self.property("MainPID")?;
         let until = std::time::Instant::now() + QUIET;
         wait_for(QUIET * 2, "the time to pass", || {
@@ -484,7 +489,8 @@ impl Life {
             found.records,
             found.doubled
         );
-        Ok(())
+        // With a broker, and nothing in the spool.
+        self.left_alone()
     }
 
     fn remove(&self) -> Result<()> {

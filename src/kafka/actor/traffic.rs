@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::super::TopicPartition;
 use super::super::broker::{BrokerEvent, BrokerNews, Command};
+use super::super::control::Ask;
 use super::super::core::{Now, Part, PartReply, Reply, RequestId};
 use super::super::outcome::verdict;
 use super::super::wire::{Produce, Produced, TopicBatches, broker_share};
@@ -72,6 +73,9 @@ impl Actor {
                 tracing::info!(broker, address = leader.connection.address, "connected");
                 self.core.connection(broker, true, now);
                 self.publish_cluster(now.mono);
+                if self.control.error.is_some() {
+                    self.ask(Ask::Now);
+                }
             }
             BrokerNews::Idle => {
                 let Some(leader) = current else { return };

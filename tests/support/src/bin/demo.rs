@@ -81,6 +81,11 @@ fn main() -> Result<()> {
     say(&format!(
         "all {total} events arrived, each once, byte for byte"
     ));
+    // What is shown is up to a second old.
+    wait_for(PATIENCE, "a status without what is over", || {
+        let shown = status(&spoolway, &config)?;
+        Ok(!shown.contains("ERROR") && !shown.contains("waiting="))
+    })?;
     show_status(&spoolway, &config)?;
 
     say("stopping the daemon and Kafka");
@@ -187,6 +192,14 @@ fn write_events(socket: &Path, numbers: std::ops::Range<u64>) -> Result<()> {
 }
 
 fn show_status(spoolway: &Path, config: &Path) -> Result<()> {
+    for line in status(spoolway, config)?.lines() {
+        println!("    {line}");
+    }
+    Ok(())
+}
+
+/// What `spoolway status` prints.
+fn status(spoolway: &Path, config: &Path) -> Result<String> {
     let output = Command::new(spoolway)
         .arg("status")
         .arg("--config")
@@ -197,10 +210,7 @@ fn show_status(spoolway: &Path, config: &Path) -> Result<()> {
         "status: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    for line in String::from_utf8_lossy(&output.stdout).lines() {
-        println!("    {line}");
-    }
-    Ok(())
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// Every event is there, once, unchanged.

@@ -91,17 +91,8 @@ fn value(key: &Key, entry: Option<&Entry<'_>>, kafka: &KafkaConfig) -> Option<St
     }
     match entry {
         Some(entry) => Some(written(entry.value.get_ref())),
-        None => in_words(key.default),
+        None => key.default_in_words().map(|words| words.replace('"', "")),
     }
-}
-
-/// A default of the reference without its marks; none where there is none, or where the words
-/// say what has to be set.
-fn in_words(markdown: &str) -> Option<String> {
-    let words = markdown.replace(['`', '"'], "");
-    let unset = ["none", "required", "see "];
-    let is_value = !words.is_empty() && !unset.iter().any(|start| words.starts_with(start));
-    is_value.then_some(words)
 }
 
 fn written(value: &DeValue<'_>) -> String {

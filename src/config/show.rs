@@ -129,7 +129,8 @@ impl Page {
 
     fn default(&mut self, key: &Key) {
         if self.origin && key.default != "required" {
-            self.text += &format!("# {} = {}  # default\n", key.name, key.plain_default());
+            let default = key.default_in_words().unwrap_or_else(|| "none".to_owned());
+            self.text += &format!("# {} = {default}  # default\n", key.name);
         }
     }
 }
@@ -196,5 +197,19 @@ mod tests {
         }
         assert!(!text.contains("canary"));
         text.parse::<toml::Table>().unwrap();
+    }
+
+    #[test]
+    fn a_default_is_shown_in_words_without_a_mark_of_the_reference() {
+        let text = render(parts(), true);
+        for line in [
+            "# security.protocol = SSL, or SASL_SSL with a sasl. key  # default",
+            "# sasl.aws.access.key.id = none  # default",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        for line in text.lines().filter(|line| line.ends_with("# default")) {
+            assert!(!line.contains('`') && !line.contains("]("), "{line}");
+        }
     }
 }

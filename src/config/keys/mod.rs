@@ -57,6 +57,15 @@ impl Key {
     pub(super) fn plain_default(&self) -> &'static str {
         self.default.trim_matches('`')
     }
+
+    /// The default without any mark of Markdown, also where it is words; a text is still in
+    /// its quotes. None where there is none, or where the words say what has to be set.
+    pub(super) fn default_in_words(&self) -> Option<String> {
+        let words = self.default.replace('`', "");
+        let unset = ["none", "required", "see "];
+        let is_value = !words.is_empty() && !unset.iter().any(|start| words.starts_with(start));
+        is_value.then_some(words)
+    }
 }
 
 /// One table of the file.

@@ -83,7 +83,7 @@ fn certificates(config: &Config) -> Result<(), CliError> {
 /// The limits that memory adds up from; nothing grows with the backlog.
 fn memory(config: &Config) -> String {
     format!(
-        "memory limits: {} intake, {} for each open file of the spool, {} batches in flight",
+        "memory limits: {} intake, {} for each open file of the queue, {} batches in flight",
         format_size(config.spool.intake_memory.into()),
         format_size(config.spool.cache_bytes),
         format_size(config.kafka.buffer_memory.into())

@@ -208,7 +208,6 @@ impl BatchBuilder {
             records: self.records,
             times: self.times,
             body_crc,
-            uncompressed: self.plain.len(),
         })
     }
 }
@@ -220,7 +219,6 @@ pub struct EncodedBatch {
     records: u32,
     times: Option<Times>,
     body_crc: u32,
-    uncompressed: usize,
 }
 
 /// What the producer writes into a batch at its first send.
@@ -245,11 +243,6 @@ impl EncodedBatch {
         self.buf.len()
     }
 
-    /// Bytes before compression, header included.
-    pub fn uncompressed_bytes(&self) -> usize {
-        self.uncompressed
-    }
-
     /// Number of records.
     pub fn records(&self) -> u32 {
         self.records
@@ -264,7 +257,6 @@ impl EncodedBatch {
             records: self.records,
             times: self.times,
             body_crc: self.body_crc,
-            stamp,
         }
     }
 
@@ -287,7 +279,6 @@ pub struct StampedBatch {
     records: u32,
     times: Option<Times>,
     body_crc: u32,
-    stamp: Stamp,
 }
 
 impl StampedBatch {
@@ -301,11 +292,6 @@ impl StampedBatch {
         self.records
     }
 
-    /// What was stamped.
-    pub fn stamped(&self) -> Stamp {
-        self.stamp
-    }
-
     /// Bytes on the wire.
     pub fn len(&self) -> usize {
         self.bytes.len()
@@ -317,7 +303,6 @@ impl StampedBatch {
         // Copies only when the old bytes are still held by a request.
         let buf = Vec::from(self.bytes);
         EncodedBatch {
-            uncompressed: 0,
             buf,
             records: self.records,
             times: self.times,

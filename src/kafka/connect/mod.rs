@@ -30,7 +30,7 @@ pub(super) use steps::{ConnectError, Step, Trace};
 
 /// Largest answer that is read. Ours are small: an answer to a produce request takes some
 /// 100 bytes a partition, metadata some 100 bytes a partition of the wanted topics.
-const MAX_ANSWER_BYTES: usize = 8 << 20;
+const ANSWER_BYTES_MAX: usize = 8 << 20;
 
 /// What connections need from the configuration.
 #[derive(Debug)]
@@ -144,7 +144,7 @@ impl Connector {
         let link = Link::new(stream, pulse.clone());
         let client_id = self.config.client_id.clone();
         trace.step = Step::Versions;
-        let mut messenger = Messenger::new(link, MAX_ANSWER_BYTES, client_id);
+        let mut messenger = Messenger::new(link, ANSWER_BYTES_MAX, client_id);
         if let Err(failure) = messenger.sync_versions().await {
             // In TLS 1.3 the broker's verdict on our certificate comes after the handshake.
             return Err(match versions_alert(&failure) {

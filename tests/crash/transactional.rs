@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use spoolway_test_support::daemon::Daemon;
 use spoolway_test_support::kafka::wait::wait_for;
 use spoolway_test_support::kafka::{Kafka, Version};
+use spoolway_test_support::skipped;
 use spoolway_test_support::wire::Record;
 
 use super::load::Load;
@@ -157,8 +158,10 @@ fn survive(kafka: &mut Kafka, kills: u64) {
         found.lost.len(),
     );
     if kafka.log().contains(MARKERS_SKIPPED) {
-        eprintln!("transactional: the broker has left out markers; no promise holds then");
-        return;
+        return skipped(
+            "transactional",
+            "the broker has left out markers; no promise holds then",
+        );
     }
     assert!(found.lost.is_empty(), "lost: {:?}", found.lost);
     let doubled = doubled(&records);

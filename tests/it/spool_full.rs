@@ -8,7 +8,9 @@ use spoolway::event::EventBuf;
 use spoolway::proof;
 use spoolway::spool::{FullReason, OpenError, Spool, Want};
 
-use crate::spool_rig::{Mount, Rig, SmallDisk, config, copy_dir, noise, skipped, take_all_space};
+use crate::spool_rig::{
+    Mount, Rig, SmallDisk, config, copy_dir, noise, skipped_mount, take_all_space,
+};
 
 /// Events of 60 KB that do not compress.
 const EVENT: usize = 60_000;
@@ -29,7 +31,7 @@ fn take_all_inodes(folder: &Path, left: usize) -> Vec<PathBuf> {
 fn a_generation_that_cannot_be_begun_takes_nothing_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let Some(mount) = Mount::tmpfs_of(dir.path().join("small"), "size=64m,nr_inodes=200") else {
-        return skipped("a_generation_that_cannot_be_begun_takes_nothing_with_it");
+        return skipped_mount("a_generation_that_cannot_be_begun_takes_nothing_with_it");
     };
     let place = mount.0.join("spool");
     let rig = Rig::open(&config(&place));
@@ -72,7 +74,9 @@ fn a_generation_that_cannot_be_begun_takes_nothing_with_it() {
 fn a_file_system_that_cannot_set_space_aside_has_a_reserve_all_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let Some(mount) = Mount::ext2(dir.path(), 64 << 20) else {
-        return skipped("a_file_system_that_cannot_set_space_aside_has_a_reserve_all_the_same");
+        return skipped_mount(
+            "a_file_system_that_cannot_set_space_aside_has_a_reserve_all_the_same",
+        );
     };
     let rig = Rig::open(&config(&mount.0.join("spool")));
     let reserve = fs::metadata(mount.0.join("spool/reserve")).unwrap();
@@ -84,7 +88,7 @@ fn a_file_system_that_cannot_set_space_aside_has_a_reserve_all_the_same() {
 #[test]
 fn a_disk_filled_by_others_is_survived_and_intake_resumes() {
     let Some(disk) = SmallDisk::new() else {
-        return skipped("a_disk_filled_by_others_is_survived_and_intake_resumes");
+        return skipped_mount("a_disk_filled_by_others_is_survived_and_intake_resumes");
     };
     let mut rig = Rig::open(&disk.config);
     let before: Vec<_> = (1..=100).map(|seed| noise(seed, EVENT)).collect();
@@ -152,7 +156,7 @@ fn a_disk_filled_by_others_is_survived_and_intake_resumes() {
 #[test]
 fn a_full_disk_does_not_stop_the_start() {
     let Some(disk) = SmallDisk::new() else {
-        return skipped("a_full_disk_does_not_stop_the_start");
+        return skipped_mount("a_full_disk_does_not_stop_the_start");
     };
     let rig = Rig::open(&disk.config);
     for seed in 1..=100 {
@@ -179,7 +183,7 @@ fn a_full_disk_does_not_stop_the_start() {
 fn without_its_reserve_a_full_disk_is_named_and_nothing_is_lost_by_it() {
     let dir = tempfile::tempdir().unwrap();
     let Some(mount) = Mount::tmpfs(dir.path().join("small"), 32 << 20) else {
-        return skipped("without_its_reserve_a_full_disk_is_named_and_nothing_is_lost_by_it");
+        return skipped_mount("without_its_reserve_a_full_disk_is_named_and_nothing_is_lost_by_it");
     };
     let (place, image) = (dir.path().join("spool"), mount.0.join("spool"));
     let rig = Rig::open(&config(&place));

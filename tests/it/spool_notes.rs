@@ -14,7 +14,7 @@ use spoolway::spool::{
 use crate::spool_checkpoints::{
     Files, check_agreement, checkpoint, checkpoints, config, image, source,
 };
-use crate::spool_rig::{Rig, SmallDisk, generations, noise, skipped, take_all_space};
+use crate::spool_rig::{Rig, SmallDisk, generations, noise, skipped_mount, take_all_space};
 
 #[test]
 fn checkpoints_without_events_are_durable_and_forgotten_on_request() {
@@ -213,7 +213,7 @@ fn checkpoints_over_a_limit_are_refused_by_name() {
 #[test]
 fn on_a_full_disk_checkpoints_wait_with_their_events() {
     let Some(disk) = SmallDisk::new() else {
-        return skipped("on_a_full_disk_checkpoints_wait_with_their_events");
+        return skipped_mount("on_a_full_disk_checkpoints_wait_with_their_events");
     };
     let rig = Rig::open(&disk.config);
     let mut files = Files::new(8);

@@ -11,6 +11,7 @@ use spoolway::config::{SpoolCodec, SpoolConfig, WhenFull};
 use spoolway::event::{EventBuf, Source};
 use spoolway::proof::{self, BrokerAuthority, Seq, SeqRange, SeqRanges};
 use spoolway::spool::{AppendError, DeadLetter, Ledger, Opened, Spool, Want};
+use spoolway_test_support::skipped;
 use tempfile::TempDir;
 
 /// A spool in `dir` with small generations.
@@ -280,7 +281,7 @@ pub(crate) fn take_all_space(path: &Path) {
     }
 }
 
-/// Skips loudly: a test that did not run must not look like one that passed.
-pub(crate) fn skipped(test: &str) {
-    eprintln!("SKIPPED {test}: it needs root, to mount a small tmpfs");
+/// Says so of a test that needs a [`Mount`].
+pub(crate) fn skipped_mount(test: &str) {
+    skipped(test, "it needs root, to mount a small tmpfs");
 }

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use spoolway_test_support::skipped;
+
 /// Most exposure, in tenths, on systemd-analyze's scale from 0 to 10.
 const EXPOSURE: &str = "--threshold=12";
 
@@ -13,7 +15,10 @@ fn analyze(args: &[&str]) -> Option<std::process::Output> {
         .arg(unit)
         .output();
     if output.is_err() {
-        eprintln!("SKIPPED, the unit was NOT judged: there is no systemd-analyze here");
+        skipped(
+            "the exposure of the unit",
+            "there is no systemd-analyze here",
+        );
     }
     output.ok()
 }

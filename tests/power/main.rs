@@ -28,6 +28,7 @@ use spoolway::config::{SpoolCodec, SpoolConfig, WhenFull};
 use spoolway::event::{Checkpoint, EventBuf, FileSource, Source};
 use spoolway::proof::{self, Seq};
 use spoolway::spool::{AppendError, FILE_READ_BYTES, FileRead, Spool, Want};
+use spoolway_test_support::skipped;
 
 const CUTS: u32 = 25;
 /// Files that the child pretends to read; a checkpoint without events has the key after them.
@@ -49,7 +50,7 @@ fn main() {
         .or_else(|_| tempfile::tempdir())
         .unwrap();
     if let Err(reason) = Disk::new(work.path(), "probe").map(drop) {
-        return eprintln!("SKIPPED power cuts, nothing was proved: {reason}");
+        return skipped("power cuts", &reason.to_string());
     }
     let mut rng = fastrand::Rng::with_seed(20_261_121);
     let began = Instant::now();

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use spoolway_test_support::daemon::Daemon;
 use spoolway_test_support::kafka::wait::wait_for;
+use spoolway_test_support::skipped;
 
 use super::arrivals::{Arrivals, Broker, line};
 use super::rig::{prepare, prepare_binary, stats};
@@ -99,7 +100,7 @@ fn a_file_with_the_inode_of_a_deleted_one_is_another_file() {
         reused += u32::from(inodes.contains_key(&fs::metadata(path(file)).unwrap().ino()));
     }
     if reused == 0 {
-        eprintln!("SKIPPED inode reuse: this file system gave no inode out again");
+        skipped("inode reuse", "this file system gave no inode out again");
     }
     daemon.start().unwrap();
     for file in 0..FILES {
@@ -327,7 +328,10 @@ fn as_nobody(folder: &Path) -> PathBuf {
 #[test]
 fn a_file_whose_permission_was_lost_and_returned_is_read_on() {
     if !rustix::process::geteuid().is_root() {
-        return eprintln!("SKIPPED permissions: only root can run the daemon as somebody else");
+        return skipped(
+            "permissions",
+            "only root can run the daemon as somebody else",
+        );
     }
     let folder = tempfile::tempdir().unwrap();
     let broker = Broker::scripted();

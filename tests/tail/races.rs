@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use spoolway_test_support::daemon::Daemon;
+use spoolway_test_support::skipped;
 
 use super::arrivals::{Arrivals, Broker};
 use super::rig::{Death, End, die, from_env, prepare, rng, stats};
@@ -43,7 +44,7 @@ fn races() -> u32 {
 fn kinds(test: &str) -> Vec<Kind> {
     let has = logrotate().is_some();
     if !has {
-        eprintln!("{test}: SKIPPED the races of logrotate: it is not installed");
+        skipped(&format!("{test} with logrotate"), "it is not installed");
     }
     let asked = std::env::var("SPOOLWAY_TAIL_KINDS").unwrap_or_default();
     let is_asked =

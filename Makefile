@@ -40,7 +40,7 @@ bench:
 	scripts/setup.sh --bench
 	$(CARGO) bench --locked
 
-# What a package holds besides the binary: man pages, completions, JSON schema.
+# What a package holds besides the binary: man pages, completions, JSON schema, notices.
 assets:
 	$(CARGO) run --locked --quiet -p spoolway-assets -- target/assets
 
@@ -54,9 +54,10 @@ deb: all assets
 rpm: all assets
 	$(CARGO) generate-rpm
 
-# One file without a library: TARGET=aarch64-unknown-linux-musl for the other machine.
+# One file without a library, with the notices of its crates beside it.
+# TARGET=aarch64-unknown-linux-musl for the other machine.
 STATIC_BYTES_MAX ?= 6450000
-static:
+static: assets
 	scripts/static.sh $(TARGET) $(STATIC_BYTES_MAX)
 
 # The static binary through the demo's outage, with a real Kafka; another machine's under qemu.

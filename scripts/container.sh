@@ -22,7 +22,8 @@ done
 context=target/container
 rm -rf "$context"
 mkdir -p "$context/empty"
-cp "target/$target/static/spoolway" packaging/spoolway.toml "$context"
+cp "target/$target/static/spoolway" "target/$target/static/THIRD-PARTY.txt" \
+    packaging/spoolway.toml LICENSE-MIT LICENSE-APACHE "$context"
 "$engine" build --file packaging/Containerfile --tag spoolway "$context"
 [ "$engine" = buildah ] || exit 0
 

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the static binary of TARGET and says its size. Fails above LIMIT bytes.
+# Builds the static binary of TARGET, with the notices of its crates (THIRD-PARTY.txt) beside
+# it, and says its size. Fails above LIMIT bytes.
 #
 # usage: scripts/static.sh TARGET LIMIT
 # TARGET is x86_64-unknown-linux-musl or aarch64-unknown-linux-musl.
@@ -44,6 +45,7 @@ cargo-zigbuild rustc --profile static --locked --bin spoolway --target "$target"
 if [ "${target%%-*}" = "$(uname -m)" ]; then
     "$binary" --version >/dev/null || fail "$binary does not start"
 fi
+cp target/assets/THIRD-PARTY.txt "${binary%/*}/" || fail "needs the notices: make assets"
 size=$(wc -c <"$binary")
 echo "$binary: $size bytes"
 [ "$size" -le "$limit" ] || fail "more than STATIC_BYTES_MAX=$limit"

@@ -1,11 +1,18 @@
-//! Writes what a package holds besides the binary, all from the one definition of the
-//! command line and the one table of configuration keys.
+//! Writes what a package holds besides the binary, from the one definition of the command
+//! line, the one table of configuration keys, and Cargo.lock.
 //!
 //! usage: spoolway-assets DIR                      what a package holds
 //!        spoolway-assets --reference FILE         the tables of docs/configuration.md
 //!
-//! DIR gets `man/*.1`, `completions/` for bash, zsh and fish, and `spoolway.schema.json`.
+//! DIR gets `man/*.1`, `completions/` for bash, zsh and fish, `spoolway.schema.json`, and
+//! `THIRD-PARTY.txt` with the licences of the crates.
 
+/// Which crates are in the binary.
+mod linked;
+/// What their licences ask to be said.
+mod notices;
+
+use std::error::Error;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -33,12 +40,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn refresh(file: &Path) -> io::Result<()> {
+fn refresh(file: &Path) -> Result<(), Box<dyn Error>> {
     let text = fs::read_to_string(file)?;
-    fs::write(file, spoolway::config::refresh_reference(&text))
+    Ok(fs::write(file, spoolway::config::refresh_reference(&text))?)
 }
 
-fn write_all(dir: &Path) -> io::Result<()> {
+fn write_all(dir: &Path) -> Result<(), Box<dyn Error>> {
     let man = dir.join("man");
     fs::create_dir_all(&man)?;
     // One page for each command and subcommand, as git has them.
@@ -57,7 +64,11 @@ fn write_all(dir: &Path) -> io::Result<()> {
         )?;
     }
     let schema = format!("{:#}\n", spoolway::config::schema());
-    fs::write(dir.join("spoolway.schema.json"), schema)
+    fs::write(dir.join("spoolway.schema.json"), schema)?;
+    Ok(fs::write(
+        dir.join("THIRD-PARTY.txt"),
+        notices::third_party()?,
+    )?)
 }
 
 /// `help` pages repeat what the others say; a date would make no two builds alike.

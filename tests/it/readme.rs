@@ -8,6 +8,10 @@ use std::process::Command;
 
 use spoolway::cli::exit;
 use spoolway::input::framing::Refusal;
+use spoolway_test_support::kafka::wait::wait_for;
+
+use crate::cli::assert_exit;
+use crate::route_rig::{WITHIN, daemon, write};
 
 const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
 const README: &str = include_str!("../../README.md");
@@ -66,6 +70,53 @@ fn the_configuration_of_the_readme_is_accepted() {
     assert!(output.status.success(), "{err}");
 }
 
+/// The commands of "See what it does", and what only the answer of each holds here.
+const ANSWERS: [(&str, &str); 7] = [
+    (
+        "status",
+        "3 accepted, 3 durable, 2 delivered, 1 dead-lettered",
+    ),
+    ("kafka test", "readme-answers"),
+    ("topics", "readme-answers"),
+    ("dead-letter list", "no route takes it"),
+    ("tail status", "followed.log"),
+    ("route test FILE", "key: seven"),
+    ("config show --origin", "topic = \"readme-answers\"  # "),
+];
+
+#[test]
+fn the_commands_of_the_readme_tell_what_a_running_daemon_does() {
+    let (_, section) = README.split_once("\n## See what it does\n").unwrap();
+    let lines = blocks(section, "sh")[0].lines();
+    let shown = lines.map(|line| line.split('#').next().unwrap_or_default().trim());
+    let known = ANSWERS.map(|(command, _)| format!("spoolway {command}"));
+    assert_eq!(shown.collect::<Vec<_>>(), known);
+
+    let dir = tempfile::tempdir().unwrap();
+    let (sample, log) = (dir.path().join("sample"), dir.path().join("followed.log"));
+    fs::write(&sample, "{\"id\":\"seven\"}\n").unwrap();
+    fs::write(&log, "{\"id\":2}\n").unwrap();
+    let lines = format!(
+        "key = [\"id\"]\ntrigger = \"id != null\"\n\
+         [[input]]\nname = \"logs\"\ntype = \"file\"\ninclude = [{log:?}]\nstart = \"beginning\""
+    );
+    let daemon = daemon("readme-answers", &lines);
+    let _writer = write(&daemon, &["{\"id\":1}", "{\"no\":1}"]);
+    wait_for(WITHIN, "the events and the line to be resolved", || {
+        let ledger = &daemon.status_json()?["ledger"];
+        Ok(ledger["accepted"] == 3 && ledger["in_spool"] == 0)
+    })
+    .unwrap();
+    for (command, told) in ANSWERS {
+        let words = command.replace("FILE", sample.to_str().unwrap());
+        let mut run = Command::new(env!("CARGO_BIN_EXE_spoolway"));
+        run.args(words.split(' '));
+        let output = run.arg("--config").arg(daemon.config()).output().unwrap();
+        let (out, _) = assert_exit(&output, 0);
+        assert!(out.contains(told), "{command}: {out}");
+    }
+}
+
 /// The headings of a page as links name them.
 fn headings(page: &str) -> BTreeSet<String> {
     let headings = page.lines().filter(|line| line.starts_with('#'));
@@ -80,7 +131,7 @@ fn headings(page: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The pages that the README leads to, itself included; each link on them leads somewhere.
+/// The pages that the README leads to, itself included; each link on them leads to a page.
 fn pages(root: &Path) -> BTreeSet<PathBuf> {
     let (mut open, mut seen) = (vec![root.join("README.md")], BTreeSet::new());
     while let Some(page) = open.pop() {
@@ -95,14 +146,16 @@ fn pages(root: &Path) -> BTreeSet<PathBuf> {
             };
             let target =
                 target.unwrap_or_else(|error| panic!("{}: {link}: {error}", page.display()));
+            // The packages hold the pages, and nothing else that a link could lead to.
             let is_page = target
                 .extension()
                 .is_some_and(|extension| extension == "md");
+            assert!(is_page, "{}: {link} is in no package", page.display());
             if !anchor.is_empty() {
                 let found = headings(&fs::read_to_string(&target).unwrap());
                 assert!(found.contains(anchor), "{}: {link}", page.display());
             }
-            if is_page && !seen.contains(&target) {
+            if !seen.contains(&target) {
                 open.push(target);
             }
         }
@@ -117,7 +170,7 @@ fn root() -> PathBuf {
 }
 
 #[test]
-fn every_document_is_reached_from_the_readme_by_links_that_lead_somewhere() {
+fn every_document_is_reached_from_the_readme_by_links_that_lead_to_pages() {
     let root = root();
     let seen = pages(&root);
     for folder in ["docs", "docs/vendors"] {

@@ -27,12 +27,14 @@ use machine::{Machine, host, missing};
 use spoolway_test_support::daemon::Writer;
 use spoolway_test_support::kafka::wait::wait_for;
 use spoolway_test_support::kafka::{Kafka, Listener};
+use spoolway_test_support::skipped;
 use writers::Writers;
 
 const UNIT: &str = "spoolway.service";
 const CONFIG: &str = "/etc/spoolway/spoolway.toml";
 const DROP_INS: &str = "/etc/spoolway/conf.d";
 const SAMPLE: &str = include_str!("../../packaging/spoolway.toml");
+const README: &str = include_str!("../../README.md");
 const SOCKET: &str = "/run/spoolway/app.sock";
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -72,7 +74,7 @@ fn package(variable: &str) -> Option<String> {
     let package = std::env::var(variable).ok();
     let why = missing().or_else(|| package.is_none().then(|| format!("needs {variable}")));
     if let Some(why) = why {
-        eprintln!("SKIPPED, the package was NOT tested: {why}");
+        skipped("the package", &why);
         return None;
     }
     package
@@ -109,6 +111,9 @@ impl Life {
             self.start_offline()
         })?;
         step("log files of another user, by the drop-in", || self.logs())?;
+        step("a member of the group writes as the README has it", || {
+            self.member()
+        })?;
         step("a credential that the service alone can read", || {
             self.credential()
         })?;
@@ -176,7 +181,9 @@ impl Life {
     }
 
     fn install(&self) -> Result<()> {
-        self.machine.run(&["dpkg", "-i", "/spoolway.deb"])?;
+        // As the README has it; what the package needs is there, so no network is asked.
+        self.machine
+            .run(&["apt-get", "install", "-y", "/spoolway.deb"])?;
         for unit in [UNIT, "spoolway.socket"] {
             assert!(
                 self.systemctl(&["is-enabled", unit]).is_err(),
@@ -273,6 +280,27 @@ impl Life {
         self.machine
             .run(&["rm", "/etc/spoolway/conf.d/logs.toml"])?;
         Ok(())
+    }
+
+    fn member(&self) -> Result<()> {
+        let mut lines = README.lines();
+        let push = lines.find(|line| line.ends_with("# as a member of the group spoolway"));
+        let push = push.context("a command for members in the README")?;
+        self.machine
+            .run(&["useradd", "--groups", "spoolway", "member"])?;
+        let before = self.ledger()?["accepted"].as_u64().context("a ledger")?;
+        let by = |user: &str| {
+            self.machine
+                .run(&["runuser", "-u", user, "--", "sh", "-c", push])
+        };
+        by("member")?;
+        let refused = by("nobody")
+            .expect_err("no member of the group")
+            .to_string();
+        assert!(refused.contains("Permission denied"), "{refused}");
+        wait_for(WITHIN, "the event of the member", || {
+            Ok(self.ledger()?["accepted"] == before + 1)
+        })
     }
 
     fn credential(&self) -> Result<()> {

@@ -1,7 +1,7 @@
 //! The .rpm through its life: installed, upgraded with events in the spool, erased.
 //!
 //! There is no RPM distribution here: rpm itself runs in the Debian of `machine.rs`, with a
-//! database of its own, so dependencies are not looked at.
+//! database of its own, so dependencies are named by the package, and not resolved.
 
 use anyhow::Result;
 use spoolway_test_support::daemon::Writer;
@@ -62,6 +62,10 @@ impl Life {
             "{files}"
         );
         assert!(files.contains("-rwxr-xr-x /usr/bin/spoolway"), "{files}");
+        let sample = "-rw-r--r-- /usr/share/doc/spoolway/examples/spoolway.toml";
+        assert!(files.contains(sample), "{files}");
+        let needs = self.rpm(&["--query", "--requires", "spoolway"])?;
+        assert!(needs.lines().any(|need| need == "systemd"), "{needs}");
         let flags = "[%{FILEFLAGS:fflags} %{FILENAMES}\n]";
         let flags = self.rpm(&["--query", "--queryformat", flags, "spoolway"])?;
         assert!(flags.contains(&format!("cn {CONFIG}\n")), "{flags}");

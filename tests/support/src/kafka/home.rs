@@ -177,7 +177,7 @@ impl Home {
 }
 
 /// `SPOOLWAY_TEST_CACHE`, or the user's cache folder; as in `scripts/setup.sh`.
-fn cache_root() -> Result<PathBuf> {
+pub(super) fn cache_root() -> Result<PathBuf> {
     let of = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
     if let Some(folder) = of("SPOOLWAY_TEST_CACHE") {
         return Ok(folder.into());

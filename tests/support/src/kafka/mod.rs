@@ -6,6 +6,7 @@
 mod aws;
 mod home;
 mod pki;
+mod ports;
 pub(crate) mod process;
 mod properties;
 mod tools;
@@ -25,8 +26,9 @@ use tempfile::TempDir;
 use crate::issuer::Issuer;
 use crate::wire::Admin;
 use home::{Home, copy_tree};
+use ports::Ports;
 use process::Process;
-use properties::{NODE_ID, Ports, Properties};
+use properties::{NODE_ID, Properties};
 
 pub use aws::{Account, REGION};
 pub use home::Version;
@@ -130,7 +132,7 @@ impl Builder {
         }
         let text = Properties {
             version: self.version,
-            ports,
+            ports: &ports,
             log_dir: &log_dir,
             pki: &pki,
             jwks: &issuer.jwks,

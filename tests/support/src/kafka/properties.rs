@@ -1,13 +1,13 @@
 //! The broker's `server.properties`: listeners, TLS, SASL, access rules. Starts nothing.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use super::home::Version;
 use super::pki::Pki;
+use super::ports::Ports;
 
 /// Users that every SASL mechanism knows, with their passwords. `admin` may do everything,
 /// the others nothing until a test adds a rule.
@@ -45,7 +45,7 @@ pub enum Listener {
 }
 
 impl Listener {
-    const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Plaintext,
         Self::Ssl,
         Self::Mtls,
@@ -77,38 +77,6 @@ impl Listener {
     }
 }
 
-/// Consecutive loopback ports, one for each listener.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ports {
-    ip: IpAddr,
-    base: u16,
-}
-
-impl Ports {
-    /// Finds free ports below the range that the kernel gives to outgoing connections
-    /// (`ip_local_port_range`, 32768 up), so that none is taken while the broker is down.
-    pub(super) fn choose(ip: IpAddr) -> Result<Self> {
-        const TRIES: usize = 200;
-        for _ in 0..TRIES {
-            let ports = Self {
-                ip,
-                base: fastrand::u16(15_000..32_000),
-            };
-            let free = Listener::ALL
-                .iter()
-                .all(|&listener| TcpListener::bind(ports.address(listener)).is_ok());
-            if free {
-                return Ok(ports);
-            }
-        }
-        bail!("no free ports on the loopback interface after {TRIES} tries")
-    }
-
-    pub(super) fn address(self, listener: Listener) -> SocketAddr {
-        SocketAddr::from((self.ip, self.base + listener as u16))
-    }
-}
-
 /// Arguments of the format tool that add every user to both SCRAM mechanisms.
 pub(super) fn scram_arguments() -> Vec<String> {
     let mut arguments = Vec::new();
@@ -124,7 +92,7 @@ pub(super) fn scram_arguments() -> Vec<String> {
 /// What one broker's configuration depends on.
 pub(super) struct Properties<'a> {
     pub(super) version: Version,
-    pub(super) ports: Ports,
+    pub(super) ports: &'a Ports,
     pub(super) log_dir: &'a Path,
     pub(super) pki: &'a Pki,
     /// Keys of the tokens that OAUTHBEARER takes.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::home::{Home, Version};
-use super::properties::Ports;
+use super::ports::Ports;
 use super::wait::wait_for;
 use super::{Kafka, Listener, READY_TIMEOUT, train};
 use crate::wire::Admin;

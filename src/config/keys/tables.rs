@@ -31,7 +31,7 @@ pub(super) const SPOOL: [Key; 11] = [
         default: "`\"10GiB\"`",
         range: "8MiB to 64TiB",
         effect: "most bytes the directory may take, dead letters included, and `quarantine/`, \
-            which gets a quarter of it",
+            which gets a quarter of it; what `intake_memory` holds at that moment comes on top",
     },
     Key {
         name: "min_free",
